@@ -1,0 +1,244 @@
+"""Name everything that can be refused: its code, what it means and what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One refusal code, as `curate explain CODE` prints it.
+
+    `who` must act: the curator, the operator, the privacy officer, or a developer.
+    """
+
+    code: str
+    meaning: str
+    advice: str
+    who: str = "curator"
+
+
+_FAULTS = (
+    # Sources
+    Fault(
+        "truncated",
+        "The file ends before its contents do.",
+        "Fetch the file again from the archive (PACS) and index again; nothing was made from it.",
+    ),
+    Fault(
+        "unreadable",
+        "The file claims to be DICOM or a mask, but does not parse.",
+        "Fetch it again, or take it out of the source folder.",
+    ),
+    Fault(
+        "not-dicom",
+        "The file is neither DICOM nor a mask nor a table.",
+        "Nothing, if it is a note or a thumbnail.",
+    ),
+    Fault(
+        "permission-denied",
+        "The operating system did not let us read the file.",
+        "Give the user who runs curate the right to read it, then index again.",
+        "operator",
+    ),
+    Fault(
+        "not-a-file",
+        "A link to a folder, a device, a socket or a pipe: never opened.",
+        "Put the real file in its place.",
+    ),
+    Fault(
+        "unsafe-member",
+        "An archive member is a link or device, or its name leaves the archive.",
+        "Have the archive made again from plain files with relative names.",
+    ),
+    Fault(
+        "archive-unreadable",
+        "The archive is damaged, encrypted, holds archives, or expands beyond the limit.",
+        "Unpack it by hand into a folder and index that.",
+    ),
+    Fault(
+        "source-changed",
+        "The file is not the one that was indexed.",
+        "Run `curate index` and `curate plan` again; keep sources unchanged during a build.",
+        "operator",
+    ),
+    Fault(
+        "source-missing",
+        "The file was indexed and is gone now.",
+        "Mount or restore the source, or index again without it.",
+        "operator",
+    ),
+    Fault(
+        "no-sources",
+        "The sources hold no file, or none that is an image or a label.",
+        "Check the path: a folder, .zip, .tar or .tar.gz that holds DICOM.",
+    ),
+    # Ingest: set aside
+    Fault("localizer", "A localizer, scout or survey: an overview, not a volume.", "Nothing."),
+    Fault(
+        "not-an-image", "A DICOM object without slices: dose report, presentation state, ....", "Nothing."
+    ),
+    Fault(
+        "derived-screen",
+        "A secondary capture, screen shot or colour rendering, with text drawn in as a rule.",
+        "Nothing: such pictures are never released.",
+    ),
+    Fault("dicomdir", "An index of a medium: it names persons and holds no image.", "Nothing."),
+    Fault("case-table", "A case table or a curator's note that was read as such.", "Nothing."),
+    Fault("duplicate", "The same instance, byte for byte, was found before.", "Nothing."),
+    Fault(
+        "conflicting-duplicates",
+        "Two different files claim to be the same instance.",
+        "Find out which one the archive holds now and take the other away.",
+    ),
+    Fault(
+        "missing-identifier",
+        "An identifier that grouping needs (patient, study, series or instance) is missing.",
+        "Have the archive send the series again, or name study and subject in a case table.",
+    ),
+    Fault(
+        "unbound", "No task was named for the source and no task's rules want it.", "Name a task with -t."
+    ),
+    Fault("no-channel-wants-it", "No channel of the task's rules selects this series.", "Nothing, or widen the rules."),
+    Fault("no-case-wants-it", "The label belongs to no planned case.", "Name it in the case table's label column."),
+    # Geometry
+    Fault(
+        "missing-slice",
+        "The positions of a series leave a gap.",
+        "Fetch the missing slices from the archive; the positions are in the refusal.",
+    ),
+    Fault(
+        "duplicate-positions",
+        "Several slices of one volume lie at the same position.",
+        "The series holds several volumes that no header element tells apart; choose by hand.",
+    ),
+    Fault(
+        "variable-spacing", "The slices of a series are not evenly spaced.", "Ask for an evenly spaced series."
+    ),
+    Fault("gantry-tilt", "The slices are sheared against their normal.", "Ask for a series without tilt."),
+    Fault("single-slice", "One slice has no spacing and makes no volume.", "Choose another series."),
+    Fault("missing-geometry", "Position, orientation or pixel spacing is missing or not usable.", "Ask for the original series."),
+    Fault("mixed-grids", "Slices of one volume differ in matrix, spacing or orientation.", "Ask for the original series."),
+    Fault("unsupported-multiframe", "A multi-frame object of a kind that is not converted.", "Export the series as classic single-frame DICOM."),
+    Fault("outside-view", "A channel does not cover the reference channel's field of view.", "Choose a channel of the same region."),
+    Fault("frame-of-reference", "Two channels, or image and label, lie in different frames of reference.", "Register them first, or choose the right series."),
+    # Values
+    Fault("undecodable", "The pixel data could not be decoded.", "See `curate doctor` for decoders; fetch the file again."),
+    Fault("not-grayscale", "The pixels are colour, not intensities.", "Choose the original series."),
+    Fault("not-finite", "The values hold NaN or infinity.", "Ask for the original series."),
+    Fault("constant-intensity", "The values, or the two percentiles of the scaling, are all the same.", "Look at the image: it is empty or masked."),
+    Fault("out-of-range", "A value lies outside what the quantity can be.", "Check rescale slope and intercept with the site."),
+    # Selection
+    Fault("no-series-matches", "No series of the study meets a channel's criteria.", "See the table of `curate plan`; correct the rules or name the series in a case table."),
+    Fault("two-series-match", "More than one series meets a channel's criteria.", "Name the right one in a case table, or narrow the rules."),
+    Fault("two-tasks-want-it", "Two tasks select the same series of an unbound source.", "Bind the source with -t or a folder called like the task."),
+    Fault("no-label", "A training case has no label.", "Add the label, or give the case the subset test."),
+    Fault("two-labels-match", "More than one label fits the case.", "Name the right one in the case table's label column."),
+    Fault("case-table-wrong", "The case table names something that is not there, or twice.", "Correct the line of the table that the message names."),
+    Fault("more-cases-than-ids", "There are more cases than the rules have published names.", "Name the cases in a case table, or give the rules more ids."),
+    # Labels
+    Fault("label-off-grid", "The label does not lie on the image's grid.", "Export the label on the image it was drawn on."),
+    Fault("label-value-undeclared", "The label holds a value that the rules do not declare.", "Correct the label, or declare the value in the rules."),
+    Fault("label-name-unknown", "A contour or segment has a name that the rules do not know.", "Rename it, map it, or list it under `ignore`."),
+    Fault("label-missing-class", "A required class is not in the label.", "Draw it, or make the class optional in the rules."),
+    Fault("label-overlap", "Two classes claim the same voxel and the rules give no precedence.", "Give `precedence` in the rules, or correct the label."),
+    Fault("label-not-whole", "The label holds values that are not whole numbers.", "Export it without interpolation."),
+    Fault("label-other-image", "The label refers to another image, patient or frame of reference.", "Choose the label drawn on this series."),
+    Fault("contour-off-plane", "A contour lies further than half a slice from every slice.", "Export the contours on the original series."),
+    Fault("label-empty", "No voxel of the label belongs to a class.", "Look at the label: it may be drawn on another series."),
+    # Rules, workspace, usage
+    Fault("rules-invalid", "A rules file has faults; each is named with its place.", "Correct the places named; `curate rules schema` prints what is allowed."),
+    Fault("rules-not-found", "No rules for the task.", "`curate rules check` lists what there is; point --rules to your folder."),
+    Fault("workspace-missing", "The folder is not a workspace.", "Make one with `curate init WORKSPACE`."),
+    Fault("workspace-exists", "There is a workspace already.", "Use it, or choose another folder; a key is never overwritten."),
+    Fault("workspace-locked", "Another run is at work in this workspace.", "Wait for it, or stop it.", "operator"),
+    Fault("workspace-settings", "curate.yaml has faults; each is named with its place.", "Correct the places named."),
+    Fault("key-readable", "The key file can be read by others.", "chmod 600 the key; if others may have read it, make a new workspace.", "privacy officer"),
+    Fault("key-invalid", "The key file is not 32 bytes in hex.", "Restore it from escrow; a new key gives new pseudonyms.", "privacy officer"),
+    Fault("nothing-indexed", "Nothing has been indexed for this task.", "Run `curate index SOURCE -w WORKSPACE` first."),
+    Fault("nothing-planned", "There is no plan for this task.", "Run `curate plan -w WORKSPACE` first."),
+    Fault("nothing-built", "No finished case is there to pack.", "Run `curate build -w WORKSPACE` first; see `curate status` for refusals."),
+    Fault("output-exists", "The output is there already and is not ours to replace.", "Choose an empty folder."),
+    Fault("bad-usage", "The command line does not fit.", "See --help."),
+    # Running
+    Fault("worker-lost", "The worker process died at this case.", "See `curate doctor`; run the same line again; if it repeats, the case is poison.", "operator"),
+    Fault("disk-full", "No space was left.", "Free space and run the same line again.", "operator"),
+    Fault("store-damaged", "A finished case in the store does not match its digests.", "Run build again: it is made anew.", "operator"),
+    # Privacy
+    Fault("identity-leak", "A value that identifies a person was found where none may be.", "Do not publish. Tell the privacy officer.", "privacy officer"),
+    # Audit
+    Fault("audit-failed", "The release does not agree with its manifests.", "Do not use it. Fetch it again, or ask its publisher."),
+)
+
+FAULTS: dict[str, Fault] = {fault.code: fault for fault in _FAULTS}
+"""Every code there is; a refusal with a code that is not here cannot be made."""
+
+
+class CurationError(Exception):
+    """Refuse, saying the code, what was wanted, what was found, and where.
+
+    The texts never quote an element's value or a source path: Dask logs exception texts.
+    """
+
+    exit_code = 3
+
+    def __init__(self, code: str, *, wanted: str, found: str, where: str = "") -> None:
+        self.fault = FAULTS[code]
+        self.code = code
+        self.wanted = wanted
+        self.found = found
+        self.where = where
+        super().__init__(code, wanted, found, where)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (type(self), self.code, self.wanted, self.found, self.where))
+
+    def __str__(self) -> str:
+        place = f", at {self.where}" if self.where else ""
+        return f"{self.code}: wanted {self.wanted}, found {self.found}{place}. {self.fault.advice}"
+
+
+def _rebuild(kind: type[CurationError], code: str, wanted: str, found: str, where: str) -> CurationError:
+    return kind(code, wanted=wanted, found=found, where=where)
+
+
+class SourceError(CurationError):
+    """The source must be fetched or sent again."""
+
+
+class GeometryError(CurationError):
+    """The slices do not make a volume that can be trusted."""
+
+
+class IntensityError(CurationError):
+    """The values cannot be what they claim to be."""
+
+
+class SelectionError(CurationError):
+    """The curator must say which series or label is meant."""
+
+
+class LabelError(CurationError):
+    """The expert's drawing does not fit the image or the rules."""
+
+
+class UsageError(CurationError):
+    """The command line, the workspace or its settings must be corrected."""
+
+    exit_code = 2
+
+
+class RulesError(UsageError):
+    """The rules must be corrected."""
+
+
+class PrivacyError(CurationError):
+    """Stop everything: a person could be named."""
+
+    exit_code = 4
+
+
+class EvidenceError(CurationError):
+    """The release does not prove what it says."""
+
+    exit_code = 5

@@ -1,0 +1,227 @@
+"""What differs between tasks: a task's rules, read strictly."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from pipeline.model.volume import Quantity
+
+RULES_FORMAT = "curate-rules/1"
+
+
+def _is_regex(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as fault:
+        raise ValueError(f"not a regular expression: {fault}") from fault
+    return text
+
+
+Regex = Annotated[str, AfterValidator(_is_regex)]
+Number = int | float
+CaseId = Annotated[str, Field(pattern=r"^[A-Za-z]+_[0-9]+$")]
+TaskName = Annotated[str, Field(pattern=r"^Task[0-9]{2}_[A-Za-z0-9]+$")]
+
+
+class Rule(BaseModel):
+    """Strict and frozen: an unknown key or a value of another type is a fault."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Criterion(Rule):
+    """What one header element of a series must be; all parts given must hold, at least one is given.
+
+    Text is compared without regard to case. A missing element meets only `absent`, `not_matches` and
+    `has_none`.
+    """
+
+    equals: str | Number | None = Field(None, description="The value, as text without regard to case, or as a number.")
+    any_of: tuple[str | Number, ...] | None = Field(None, description="One of these values.")
+    matches: Regex | None = Field(None, description="A regular expression found in the text, without regard to case.")
+    not_matches: Regex | None = Field(None, description="A regular expression not found in the text.")
+    has_all: tuple[str, ...] | None = Field(None, description="Each is one of the values of a multi-valued element.")
+    has_none: tuple[str, ...] | None = Field(None, description="None is one of the values of a multi-valued element.")
+    min: Number | None = Field(None, description="Smallest number allowed.")
+    max: Number | None = Field(None, description="Largest number allowed.")
+    absent: bool | None = Field(None, description="true: the element is missing or empty; false: it is there.")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Criterion:
+        if not self.model_fields_set:
+            raise ValueError("give at least one of equals, any_of, matches, not_matches, has_all, has_none, min, max, absent")
+        return self
+
+
+class Envelope(Rule):
+    """A range that the paper reports; outside it the case gets a warning, never a refusal."""
+
+    min: Number
+    max: Number
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Envelope:
+        if self.min > self.max:
+            raise ValueError("min is above max")
+        return self
+
+
+class RobustMinMax(Rule):
+    """Map two percentiles linearly onto a range and clip, for intensities without a unit."""
+
+    method: Literal["robust_min_max"]
+    percentiles: tuple[Number, Number] = Field(description="Lower and upper percentile, in percent.")
+    over: Literal["all", "nonzero"] = Field(description="`nonzero` leaves out voxels that are 0: skull-stripped images.")
+    range: tuple[Number, Number] = (0, 1000)
+
+    @model_validator(mode="after")
+    def _is_ordered(self) -> RobustMinMax:
+        low, high = self.percentiles
+        if not 0 <= low < high <= 100:
+            raise ValueError("percentiles: wanted 0 <= lower < upper <= 100")
+        if self.range[0] >= self.range[1]:
+            raise ValueError("range: wanted lower < upper")
+        return self
+
+
+class Keep(Rule):
+    """Leave the values as they are: they are quantities."""
+
+    method: Literal["keep"]
+
+
+class Channel(Rule):
+    """One image of a case: which series it is, what its numbers mean, how they are scaled."""
+
+    name: str = Field(min_length=1, description="As published in dataset.json's `modality`.")
+    quantity: Quantity
+    select: dict[str, Criterion] = Field(min_length=1, description="DICOM keyword (or plane, slices) -> criterion.")
+    scale: Annotated[RobustMinMax | Keep, Field(discriminator="method")]
+    expected: dict[str, Envelope] = Field(
+        default_factory=dict, description="DICOM keyword, voxel_size_mm or slices -> range reported in the paper."
+    )
+
+    @model_validator(mode="after")
+    def _scales_what_may_be_scaled(self) -> Channel:
+        if self.quantity.is_quantitative and self.scale.method != "keep":
+            raise ValueError("a quantitative channel is kept as it is: scale: {method: keep}")
+        if not self.quantity.is_quantitative and self.scale.method == "keep":
+            raise ValueError("an arbitrary-unit channel is scaled: scale: {method: robust_min_max, ...}")
+        return self
+
+
+class LabelClass(Rule):
+    """One class of the label: its value and the names that experts gave it."""
+
+    value: int = Field(ge=1, le=65535)
+    name: str = Field(min_length=1, description="As published in dataset.json's `labels`.")
+    from_names: tuple[Regex, ...] = Field(
+        description="ROI names and segment labels, as regular expressions that match the whole name, without regard to case."
+    )
+    from_codes: tuple[str, ...] = Field((), description="Segment type codes, `SCHEME:VALUE`, such as SCT:10200004.")
+    from_values: tuple[int, ...] = Field((), description="Values of a mask file; empty: the class's own value.")
+    required: bool = Field(True, description="Whether every labelled case must hold at least one voxel of it.")
+
+
+class Label(Rule):
+    """How the expert's drawing becomes the label."""
+
+    channel: str | None = Field(None, description="Channel on which it was drawn; None: the first one.")
+    classes: tuple[LabelClass, ...] = Field(min_length=1)
+    ignore: tuple[Regex, ...] = Field((), description="ROI and segment names to leave out.")
+    precedence: tuple[str, ...] = Field((), description="Class names, strongest first, where masks overlap.")
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Label:
+        values, names = [c.value for c in self.classes], [c.name for c in self.classes]
+        if values != list(range(1, len(values) + 1)):
+            raise ValueError("classes: values are 1, 2, ... in order")
+        if len(set(names)) != len(names) or "background" in names:
+            raise ValueError("classes: names differ from each other and from background")
+        if set(self.precedence) - set(names):
+            raise ValueError("precedence: names a class that is not there")
+        return self
+
+
+class HalfTurn(Rule):
+    """A turn by 180 degrees in the axial plane of one case whose header is wrong: voxels turn, affine stays.
+
+    It is done only when the case's reference series meets `where`, so that evidence gathered on one source
+    never turns the voxels of another.
+    """
+
+    case: CaseId
+    where: dict[str, Criterion] = Field(min_length=1, description="What the turned series' header must say.")
+    why: str = Field(min_length=10)
+    evidence: str = Field(min_length=3, description="Path below manifests/ or beside the rules file, or a reference.")
+
+
+class Split(Rule):
+    """How subjects are dealt to training and test when no table says so."""
+
+    training: int = Field(ge=0, description="Share of training, as a count.")
+    test: int = Field(ge=0, description="Share of test, as a count.")
+    seed: int = 0
+
+
+class Cases(Rule):
+    """How cases are called and dealt."""
+
+    id: str = Field(pattern=r"^[A-Za-z]+_\{:0?\d*d\}$", description="Such as BRATS_{:03d}; no other underscore.")
+    published: str | None = Field(None, description="File under splits/ that lists the published training and test ids.")
+    split: Split
+
+
+class Header(Rule):
+    """The fixed texts of dataset.json; counts are counted, never typed."""
+
+    name: str
+    description: str
+    reference: str
+    licence: str
+    release: str
+    quantitative: bool = Field(False, description="Whether dataset.json carries `quantitative`, one flag per channel.")
+
+
+class About(Rule):
+    """What a methods section says of the task; nothing here changes a voxel."""
+
+    sources: str = Field(description="Where the images came from.")
+    labels: str = Field(description="How and by whom the labels were drawn.")
+    notes: tuple[str, ...] = ()
+
+
+class TaskRules(Rule):
+    """All that makes one task's release differ from another's."""
+
+    format: Literal["curate-rules/1"]
+    task: TaskName
+    header: Header
+    cases: Cases
+    channels: tuple[Channel, ...] = Field(min_length=1, description="In published order; the first is the reference grid.")
+    label: Label
+    half_turns: tuple[HalfTurn, ...] = ()
+    about: About
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> TaskRules:
+        names = [channel.name for channel in self.channels]
+        if len(set(names)) != len(names):
+            raise ValueError("channels: two have the same name")
+        if self.label.channel is not None and self.label.channel not in names:
+            raise ValueError("label.channel: no such channel")
+        if len({turn.case for turn in self.half_turns}) != len(self.half_turns):
+            raise ValueError("half_turns: a case is listed twice")
+        return self
+
+
+class PublishedSplit(Rule):
+    """The case ids of a published task, in published order."""
+
+    task: TaskName
+    source: str
+    training: tuple[CaseId, ...]
+    test: tuple[CaseId, ...]

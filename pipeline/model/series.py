@@ -1,0 +1,103 @@
+"""What the index knows of files and series; everything here is from before the door."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, TypeAlias
+
+Facts: TypeAlias = "Mapping[str, Any]"
+"""DICOM keyword -> text, number or list of them, as `io.dicom.read_facts` takes them from a header."""
+
+
+class Kind(str, Enum):
+    """What a source file is to us."""
+
+    IMAGE = "image"
+    """A DICOM instance with slices: CT, MR or PET."""
+    SEG = "seg"
+    """A DICOM Segmentation object."""
+    RTSTRUCT = "rtstruct"
+    """A DICOM RT Structure Set."""
+    MASK = "mask"
+    """A label map as NIfTI, NRRD, MetaImage."""
+    TABLE = "table"
+    """A case table (cases.csv)."""
+    OTHER = "other"
+    """Anything else; its code says why it takes no part."""
+
+
+class Fate(str, Enum):
+    """What became of an input file; every file has exactly one."""
+
+    USED = "used"
+    """It is part of a planned case."""
+    IGNORED = "ignored"
+    """It takes no part, and nothing is wrong with that."""
+    REFUSED = "refused"
+    """It, or the case it belongs to, cannot be used; somebody must act."""
+    PENDING = "pending"
+    """It is indexed and no plan has judged it yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRef:
+    """One source file: a path, or a member of an archive; with the SHA-256 it had when indexed."""
+
+    path: str
+    member: str | None
+    digest: str
+    size: int
+
+    def to_json(self) -> list[Any]:
+        """Return the reference as a compact JSON list."""
+        return [self.path, self.member, self.digest, self.size]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One line of the index.
+
+    `task` is what binds the file (-t or a folder called like a task), `code` a fault code for whatever is
+    not to be used, `inside` the path below the source root, with `/`, archives counted as folders.
+    """
+
+    ref: SourceRef
+    inside: str
+    task: str | None
+    kind: Kind
+    code: str | None = None
+    facts: Facts = field(default_factory=dict)
+
+    def text(self, keyword: str) -> str:
+        """Return a fact as text, empty when it is absent."""
+        value = self.facts.get(keyword)
+        return "" if value is None else str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Slices that make one volume: one orientation, matrix, spacing, echo and kind.
+
+    `facts` are those of the first slice along the normal, with what grouping derived: `plane` (axial,
+    sagittal, coronal or oblique) and `slices` (their number).
+    """
+
+    files: Sequence[SourceFile]
+    facts: Facts
+
+    @property
+    def series_uid(self) -> str:
+        """Series Instance UID of the slices."""
+        return str(self.facts["SeriesInstanceUID"])
+
+    @property
+    def study_uid(self) -> str:
+        """Study Instance UID of the slices."""
+        return str(self.facts["StudyInstanceUID"])
+
+    @property
+    def subject(self) -> str:
+        """Patient ID of the slices."""
+        return str(self.facts["PatientID"])
