@@ -1,0 +1,1 @@
+"""Doors: one format each, no decisions."""

@@ -1,0 +1,220 @@
+"""DICOM bytes to what the index keeps of them, or to a whole dataset."""
+
+from __future__ import annotations
+
+import warnings
+import zlib
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import pydicom
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.multival import MultiValue
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from pipeline.model.errors import SourceError
+from pipeline.model.series import Facts, Kind
+
+INFLATED_LIMIT = 2**30
+"""Largest dataset, in bytes, that a deflated file may expand to."""
+
+FACT_KEYWORDS = (
+    "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID",
+    "PatientID", "IssuerOfPatientID", "Modality", "ImageType", "SeriesDescription", "ProtocolName",
+    "StudyDescription", "SequenceName", "ScanningSequence", "SequenceVariant", "MRAcquisitionType",
+    "EchoTime", "RepetitionTime", "InversionTime", "FlipAngle", "MagneticFieldStrength", "EchoNumbers",
+    "DiffusionBValue", "ContrastBolusAgent", "BodyPartExamined", "Manufacturer", "ManufacturerModelName",
+    "StationName", "SliceThickness", "SpacingBetweenSlices", "PixelSpacing", "KVP", "ConvolutionKernel",
+    "Rows", "Columns", "Units", "PatientPosition", "SeriesNumber", "AcquisitionNumber", "InstanceNumber",
+    "ImageOrientationPatient", "ImagePositionPatient", "TemporalPositionIdentifier", "TriggerTime",
+    "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "BurnedInAnnotation",
+    "GantryDetectorTilt", "RescaleType", "AcquisitionTime", "ContentLabel",
+)  # fmt: skip
+"""Header elements that the index keeps: for grouping, for the rules' criteria and for the plan."""
+
+_IMAGE_CLASSES = {
+    "1.2.840.10008.5.1.4.1.1.2": "CT Image Storage",
+    "1.2.840.10008.5.1.4.1.1.2.1": "Enhanced CT Image Storage",
+    "1.2.840.10008.5.1.4.1.1.2.2": "Legacy Converted Enhanced CT Image Storage",
+    "1.2.840.10008.5.1.4.1.1.4": "MR Image Storage",
+    "1.2.840.10008.5.1.4.1.1.4.1": "Enhanced MR Image Storage",
+    "1.2.840.10008.5.1.4.1.1.4.4": "Legacy Converted Enhanced MR Image Storage",
+    "1.2.840.10008.5.1.4.1.1.128": "Positron Emission Tomography Image Storage",
+    "1.2.840.10008.5.1.4.1.1.130": "Enhanced PET Image Storage",
+    "1.2.840.10008.5.1.4.1.1.128.1": "Legacy Converted Enhanced PET Image Storage",
+}
+_SEG_CLASSES = {"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"}
+_RTSTRUCT_CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
+_MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
+_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_ENHANCED_COLOUR = "1.2.840.10008.5.1.4.1.1.4.3"
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the index keeps of one DICOM file: its kind, why it takes no part (if so), its facts."""
+
+    kind: Kind
+    code: str | None
+    facts: Facts
+
+
+def is_dicom(start: bytes) -> bool:
+    """Whether the first 132 bytes have the DICM prefix (PS3.10 7.1), or begin as a bare dataset does.
+
+    Files without the preamble begin with an element of group 0002 or 0008, little-endian, of plausible length.
+    """
+    if start[128:132] == b"DICM":
+        return True
+    group, element = int.from_bytes(start[:2], "little"), int.from_bytes(start[2:4], "little")
+    if group not in (0x0002, 0x0008) or element > 0x0070 or len(start) < 16:
+        return False
+    explicit = start[4:6] in (b"UL", b"CS", b"UI", b"DA", b"TM", b"SH", b"LO", b"OB")
+    return explicit or int.from_bytes(start[4:8], "little") <= 256
+
+
+def read_dataset(content: bytes) -> Dataset:
+    """Parse one DICOM file, pixel data included; nothing is decoded.
+
+    Raises
+    ------
+    SourceError
+        If it does not parse, ends early, or inflates beyond `INFLATED_LIMIT`.
+    """
+    _refuse_bomb(content)
+    with warnings.catch_warnings():
+        # pydicom quotes values in its warnings; nothing of them may reach a log.
+        warnings.simplefilter("ignore")
+        try:
+            dataset = pydicom.dcmread(BytesIO(content), force=content[128:132] != b"DICM")
+        except EOFError as fault:
+            raise SourceError("truncated", wanted="a whole file", found="an early end") from fault
+        except _PARSE_FAULTS as fault:
+            raise SourceError("unreadable", wanted="a DICOM file", found=type(fault).__name__) from None
+    _complete_meta(dataset)
+    return dataset
+
+
+_PARSE_FAULTS = (
+    InvalidDicomError, BytesLengthException, ValueError, KeyError, TypeError, AttributeError, IndexError,
+    NotImplementedError, RecursionError, MemoryError, OverflowError, LookupError, zlib.error, OSError,
+)  # fmt: skip
+"""What pydicom was seen to raise on damaged files; anything else is a bug of ours or theirs."""
+
+
+def _refuse_bomb(content: bytes) -> None:
+    """Refuse a deflated dataset that inflates beyond the limit, without inflating more than that."""
+    if DeflatedExplicitVRLittleEndian.encode() not in content[132:1024]:
+        return
+    start = _meta_end(content)
+    inflater, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    pending = content[start:]
+    while pending and not inflater.eof:
+        try:
+            total += len(inflater.decompress(pending, 2**22))
+        except zlib.error:
+            raise SourceError("unreadable", wanted="a deflated dataset", found="damaged data") from None
+        pending = inflater.unconsumed_tail
+        if total > INFLATED_LIMIT:
+            raise SourceError("unreadable", wanted=f"at most {INFLATED_LIMIT} bytes", found="a deflated bomb")
+
+
+def _meta_end(content: bytes) -> int:
+    """Return where the file meta information ends (PS3.10 7.1: group length comes first)."""
+    if content[132:138] != b"\x02\x00\x00\x00UL":
+        raise SourceError("unreadable", wanted="file meta information with its length", found="none")
+    return 144 + int.from_bytes(content[140:144], "little")
+
+
+def _complete_meta(dataset: Dataset) -> None:
+    if not hasattr(dataset, "file_meta"):
+        dataset.file_meta = FileMetaDataset()
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        # PS3.10: without file meta the default transfer syntax holds.
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+
+
+def read_header(content: bytes) -> Header:
+    """Return kind and facts of one DICOM file, having looked that it is whole."""
+    dataset = read_dataset(content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            facts = _facts(dataset)
+            code = _code(dataset, facts)
+        except _PARSE_FAULTS as fault:
+            raise SourceError("unreadable", wanted="a DICOM header", found=type(fault).__name__) from None
+    return Header(_kind(facts), code, facts)
+
+
+def _kind(facts: Facts) -> Kind:
+    sop_class = facts.get("SOPClassUID", "")
+    if sop_class in _IMAGE_CLASSES:
+        return Kind.IMAGE
+    if sop_class in _SEG_CLASSES:
+        return Kind.SEG
+    return Kind.RTSTRUCT if sop_class == _RTSTRUCT_CLASS else Kind.OTHER
+
+
+def _code(dataset: Dataset, facts: Facts) -> str | None:
+    """Return why the instance takes no part, or None."""
+    sop_class = str(facts.get("SOPClassUID", dataset.file_meta.get("MediaStorageSOPClassUID", "")))
+    if sop_class == _MEDIA_DIRECTORY:
+        return "dicomdir"
+    if sop_class.startswith(_SECONDARY_CAPTURE) or sop_class == _ENHANCED_COLOUR:
+        return "derived-screen"
+    if not sop_class:
+        return "unreadable"
+    if _kind(facts) is Kind.OTHER:
+        return "not-an-image"
+    if _kind(facts) is Kind.IMAGE:
+        _refuse_short_pixels(dataset)
+    return None
+
+
+def _refuse_short_pixels(dataset: Dataset) -> None:
+    """Refuse pixel data shorter than the header says: the file was cut (PS3.5 8)."""
+    if "PixelData" not in dataset:
+        raise SourceError("truncated", wanted="pixel data", found="none")
+    if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        if not dataset.PixelData:
+            raise SourceError("truncated", wanted="encoded frames", found="none")
+        return
+    bits = dataset.Rows * dataset.Columns * dataset.get("SamplesPerPixel", 1) * dataset.BitsAllocated
+    wanted = (bits * int(dataset.get("NumberOfFrames", 1) or 1) + 7) // 8
+    if len(dataset.PixelData) < wanted:
+        raise SourceError("truncated", wanted=f"{wanted} bytes of pixels", found=f"{len(dataset.PixelData)}")
+
+
+def _facts(dataset: Dataset) -> dict[str, Any]:
+    facts = {keyword: _plain(dataset.get(keyword)) for keyword in FACT_KEYWORDS}
+    facts["references"] = _references(dataset)
+    facts["RescaleSlope"] = "RescaleSlope" in dataset
+    return {keyword: value for keyword, value in facts.items() if value not in (None, "", [], False)}
+
+
+def _plain(value: Any) -> Any:
+    """Return an element's value as text, a number or a list of them."""
+    if value is None or isinstance(value, int) and not isinstance(value, bool):
+        return None if value is None else int(value)
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, (MultiValue, list, tuple)):
+        return [_plain(item) for item in value]
+    return str(value).strip()
+
+
+def _references(dataset: Dataset) -> list[str]:
+    """Return the UIDs of series and frames of reference that a label object names, sorted."""
+    if "ReferencedSeriesSequence" not in dataset and "ReferencedFrameOfReferenceSequence" not in dataset:
+        return []
+    found: set[str] = set()
+    for item in dataset.get("ReferencedSeriesSequence", []):
+        found.add(str(item.get("SeriesInstanceUID", "")))
+    for frame in dataset.get("ReferencedFrameOfReferenceSequence", []):
+        for study in frame.get("RTReferencedStudySequence", []):
+            for series in study.get("RTReferencedSeriesSequence", []):
+                found.add(str(series.get("SeriesInstanceUID", "")))
+    return sorted(found - {""})

@@ -1,0 +1,83 @@
+"""Write files so that whatever stands under its name is whole.
+
+The order is the point: temporary name in the same folder, write, flush to disk, rename, flush the folder. A
+process killed anywhere in between leaves a temporary file and nothing else.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from pipeline.model.errors import UsageError
+
+TEMPORARY_PREFIX = ".tmp-"
+"""Leftovers of a killed run begin like this; `sweep` removes them."""
+
+
+def flush_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def temporary_name(folder: Path) -> Path:
+    """Return a name in `folder` that nobody else uses; chance decides it and it is never released."""
+    return folder / f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}"
+
+
+@contextmanager
+def refusing_full_disk() -> Iterator[None]:
+    """Turn the operating system's `no space` into a refusal with advice."""
+    try:
+        yield
+    except OSError as fault:
+        if fault.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UsageError("disk-full", wanted="space for the output", found="none left") from fault
+        raise
+
+
+@contextmanager
+def writing(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
+    """Open a file that appears under `path` whole, when the block ends well, or not at all."""
+    temporary = temporary_name(path.parent)
+    with refusing_full_disk():
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.chmod(mode)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    flush_folder(path.parent)
+
+
+def write_bytes(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Write a whole file at once; see `writing`."""
+    with writing(path, mode) as stream:
+        stream.write(content)
+
+
+def sweep(folder: Path) -> int:
+    """Remove what killed runs left directly in `folder`; return how many there were."""
+    leftovers = [entry for entry in folder.glob(f"{TEMPORARY_PREFIX}*")] if folder.is_dir() else []
+    for entry in leftovers:
+        if entry.is_dir() and not entry.is_symlink():
+            for inner in entry.iterdir():
+                inner.unlink()
+            entry.rmdir()
+        else:
+            entry.unlink()
+    return len(leftovers)

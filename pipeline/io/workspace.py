@@ -1,0 +1,200 @@
+"""What a curator owns: folders, key, settings, lock."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pipeline.io.durable import write_bytes
+from pipeline.model.errors import PrivacyError, UsageError
+from pipeline.model.identified import Key
+
+_SETTINGS = """\
+# Settings of this workspace. Every key may be left out; `curate doctor -w WORKSPACE` checks the file.
+format: curate-workspace/1
+
+# Folder with your own rules (TaskNN_Name.yaml); they add to the shipped ones or replace them by name.
+# Relative to this file. `--rules` on the command line wins.
+rules: null
+
+# How many cases are built at once; null: one a processor. `--workers` on the command line wins.
+workers: null
+"""
+
+
+class Settings(BaseModel):
+    """curate.yaml, read strictly."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    format: str = "curate-workspace/1"
+    rules: str | None = None
+    workers: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """The places of a workspace; all of them exist."""
+
+    root: Path
+
+    @property
+    def private(self) -> Path:
+        """Everything that may hold identity (0700)."""
+        return self.root / "private"
+
+    @property
+    def index(self) -> Path:
+        """One file a source root."""
+        return self.private / "index"
+
+    @property
+    def plans(self) -> Path:
+        """One file a task."""
+        return self.private / "plan"
+
+    @property
+    def withheld(self) -> Path:
+        """Labels of test cases."""
+        return self.private / "withheld"
+
+    @property
+    def scratch(self) -> Path:
+        """Files that live as long as a case."""
+        return self.private / "scratch"
+
+    @property
+    def store(self) -> Path:
+        """Finished cases; no identity."""
+        return self.root / "store"
+
+    @property
+    def refusals(self) -> Path:
+        """One record a refused case."""
+        return self.root / "refusals"
+
+    @property
+    def review(self) -> Path:
+        """Pages and decisions."""
+        return self.root / "review"
+
+    @property
+    def key_file(self) -> Path:
+        """64 hex digits and a newline (0600)."""
+        return self.private / "pseudonym.key"
+
+    @property
+    def settings_file(self) -> Path:
+        """Settings, edited by people."""
+        return self.root / "curate.yaml"
+
+    def key(self) -> Key:
+        """Read the key.
+
+        Raises
+        ------
+        PrivacyError
+            If others than its owner may read it, or it is not a key.
+        """
+        if self.key_file.stat().st_mode & 0o077:
+            raise PrivacyError("key-readable", wanted="mode 0600", found="a key that others may read")
+        return Key(_parse_key(self.key_file.read_bytes()))
+
+    def settings(self) -> Settings:
+        """Read curate.yaml; every fault is named with its place."""
+        try:
+            document = YAML(typ="safe", pure=True).load(StringIO(self.settings_file.read_text("utf-8")))
+            return Settings.model_validate(document or {})
+        except (YAMLError, UnicodeDecodeError) as fault:
+            raise UsageError("workspace-settings", wanted="YAML", found=type(fault).__name__, where="curate.yaml") from None
+        except ValidationError as fault:
+            places = "; ".join(f"$.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in fault.errors())
+            raise UsageError("workspace-settings", wanted="known settings", found=places, where="curate.yaml") from None
+
+
+def _parse_key(content: bytes) -> bytes:
+    try:
+        secret = bytes.fromhex(content.decode("ascii").strip())
+    except ValueError:
+        secret = b""
+    if len(secret) != 32:
+        raise PrivacyError("key-invalid", wanted="64 hex digits", found="something else", where="the key file")
+    return secret
+
+
+def create(root: Path, key_file: Path | None = None) -> Workspace:
+    """Make a workspace with a new key, or with the one in `key_file` (64 hex digits).
+
+    Raises
+    ------
+    UsageError
+        If there is a workspace already, or the folder holds something else.
+    """
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        code = "workspace-exists" if (root / "curate.yaml").exists() else "output-exists"
+        raise UsageError(code, wanted="a new or empty folder", found="one that is in use")
+    secret = _parse_key(key_file.read_bytes()) if key_file else secrets.token_bytes(32)
+    workspace = Workspace(root)
+    for folder in (workspace.root, workspace.store, workspace.refusals, workspace.review):
+        folder.mkdir(parents=True, exist_ok=True)
+    for folder in (workspace.private, workspace.index, workspace.plans, workspace.withheld, workspace.scratch):
+        folder.mkdir(mode=0o700)
+        folder.chmod(0o700)
+    write_bytes(workspace.key_file, secret.hex().encode() + b"\n", 0o600)
+    # Last, because its presence says that the workspace is whole.
+    write_bytes(workspace.settings_file, _SETTINGS.encode())
+    return workspace
+
+
+def open_workspace(root: Path) -> Workspace:
+    """Return a workspace that exists and whose private folder is private.
+
+    Raises
+    ------
+    UsageError
+        If the folder is no workspace.
+    PrivacyError
+        If others may enter its private folder or read its key.
+    """
+    workspace = Workspace(root)
+    if not workspace.settings_file.is_file() or not workspace.key_file.is_file():
+        raise UsageError("workspace-missing", wanted="a workspace with curate.yaml and a key", found="none")
+    if workspace.private.stat().st_mode & 0o077:
+        raise PrivacyError("key-readable", wanted="private/ with mode 0700", found="a folder that others may enter")
+    workspace.key()
+    for folder in (workspace.index, workspace.plans, workspace.withheld, workspace.scratch):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    for folder in (workspace.store, workspace.refusals, workspace.review):
+        folder.mkdir(exist_ok=True)
+    return workspace
+
+
+@contextmanager
+def locked(workspace: Workspace) -> Iterator[None]:
+    """Keep other runs out of the workspace; the lock dies with the process, however that ends."""
+    path = workspace.private / "lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = json.loads(os.read(descriptor, 4096) or b"{}")
+            who = f"process {holder.get('process', '?')} on {holder.get('host', '?')}"
+            raise UsageError("workspace-locked", wanted="the workspace to ourselves", found=who) from None
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, json.dumps({"process": os.getpid(), "host": socket.gethostname()}).encode())
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Rooms: one public function each, values in, a value and a note out."""
