@@ -128,6 +128,8 @@ _FAULTS = (
     Fault("not-finite", "The values hold NaN or infinity.", "Ask for the original series."),
     Fault("constant-intensity", "The values, or the two percentiles of the scaling, are all the same.", "Look at the image: it is empty or masked."),
     Fault("out-of-range", "A value lies outside what the quantity can be.", "Check rescale slope and intercept with the site."),
+    Fault("rescale-missing", "Without rescale slope and intercept the stored numbers are not what they should measure.", "Ask for the original series."),
+    Fault("not-ras", "A finished image or label is not Right-Anterior-Superior.", "This is a fault of curate: report it.", "developer"),
     # Selection
     Fault("no-series-matches", "No series of the study meets a channel's criteria.", "See the table of `curate plan`; correct the rules or name the series in a case table."),
     Fault("two-series-match", "More than one series meets a channel's criteria.", "Name the right one in a case table, or narrow the rules."),
@@ -146,6 +148,12 @@ _FAULTS = (
     Fault("label-other-image", "The label refers to another image, patient or frame of reference.", "Choose the label drawn on this series."),
     Fault("contour-off-plane", "A contour lies further than half a slice from every slice.", "Export the contours on the original series."),
     Fault("label-empty", "No voxel of the label belongs to a class.", "Look at the label: it may be drawn on another series."),
+    Fault("contour-not-parallel", "A contour is tilted against the image's slices.", "Export the contours on the series they were drawn on."),
+    Fault("label-name-ambiguous", "A contour, segment or value fits two classes.", "Narrow the patterns in the rules until one class is left."),
+    Fault("label-inconsistent", "The label contradicts itself: counts, sizes, numbers or positions do not agree.", "Export the label again."),
+    Fault("label-unsupported", "A kind of label that is not read.", "Export it as DICOM SEG, RTSTRUCT, NIfTI or NRRD with its position."),
+    Fault("label-too-large", "The label declares more voxels than any image that is taken.", "Look at the file: it may be damaged or made to do harm."),
+    Fault("label-fractional", "The segmentation holds fractions and no threshold was given.", "Give a threshold, or export it as a binary segmentation."),
     # Rules, workspace, usage
     Fault("rules-invalid", "A rules file has faults; each is named with its place.", "Correct the places named; `curate rules schema` prints what is allowed."),
     Fault("rules-not-found", "No rules for the task.", "`curate rules check` lists what there is; point --rules to your folder."),

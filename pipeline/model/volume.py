@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -39,7 +41,9 @@ class Quantity(str, Enum):
 
 def corners(shape: tuple[int, ...], affine: Affine) -> npt.NDArray[np.float64]:
     """Return the RAS+ millimetres of the eight outermost voxel centres, shape (8, 3)."""
-    ends = np.array([[i, j, k, 1] for i in (0, shape[0] - 1) for j in (0, shape[1] - 1) for k in (0, shape[2] - 1)])
+    ends = np.array(
+        [[i, j, k, 1] for i in (0, shape[0] - 1) for j in (0, shape[1] - 1) for k in (0, shape[2] - 1)]
+    )
     placed: npt.NDArray[np.float64] = (ends @ affine.T)[:, :3]
     return placed
 
@@ -47,6 +51,43 @@ def corners(shape: tuple[int, ...], affine: Affine) -> npt.NDArray[np.float64]:
 def corner_distance(shape: tuple[int, ...], first: Affine, second: Affine) -> float:
     """Return the largest distance in mm between the same corner placed by two affines."""
     return float(np.linalg.norm(corners(shape, first) - corners(shape, second), axis=1).max())
+
+
+Orientation = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+"""For x, y and z in turn: the voxel axis that runs along it, and its direction, 1 towards R, A, S or -1 away."""
+
+TIE_TOLERANCE = 1e-6
+"""Direction cosines that differ by less count as equal, so that rounding never decides between two axes."""
+
+
+def orientation(affine: Affine) -> Orientation:
+    """Return which voxel axis runs closest along each of R, A and S, and in which direction.
+
+    The closest pair of axes is matched first, then the next among those left (as nibabel does). Between pairs
+    equally close (an axis at 45 degrees) voxel axis and world axis of the same number win, then lower numbers,
+    so that an oriented volume stays as it is.
+    """
+    columns = np.asarray(affine, dtype=np.float64)[:3, :3]
+    cosines = columns / np.sqrt((columns * columns).sum(axis=0))
+    found: dict[int, tuple[int, int]] = {}
+    while len(found) < 3:
+        used = {axis for axis, _ in found.values()}
+        pairs = [
+            (world, axis) for world in range(3) if world not in found for axis in range(3) if axis not in used
+        ]
+        best = max(abs(cosines[pair]) for pair in pairs)
+        close = [pair for pair in pairs if abs(cosines[pair]) > best - TIE_TOLERANCE]
+        world, axis = min(close, key=lambda pair: (pair[0] != pair[1], pair))
+        found[world] = (axis, 1 if cosines[world, axis] > 0 else -1)
+    return found[0], found[1], found[2]
+
+
+def axis_codes(affine: Affine) -> str:
+    """Return where the voxel axes i, j and k point, one letter each of R, L, A, P, S or I, such as `RAS`."""
+    letters = {
+        axis: pair[way < 0] for pair, (axis, way) in zip(("RL", "AP", "SI"), orientation(affine), strict=True)
+    }
+    return letters[0] + letters[1] + letters[2]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +118,10 @@ class Grid:
 
     def equals(self, other: Grid, tolerance_mm: float = GRID_TOLERANCE_MM) -> bool:
         """Whether both have the same shape and no corner differs by more than the tolerance."""
-        return self.shape == other.shape and corner_distance(self.shape, self.affine, other.affine) <= tolerance_mm
+        return (
+            self.shape == other.shape
+            and corner_distance(self.shape, self.affine, other.affine) <= tolerance_mm
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,16 +145,68 @@ class Volume:
         return Grid(self.data.shape, self.affine)  # type: ignore[arg-type]
 
 
+_VALUE_NAME = re.compile(r"value (-?\d+)")
+
+
+def value_name(value: int) -> str:
+    """Return the name of the mask of one value of a label map."""
+    return f"value {value}"
+
+
+def named_value(name: str) -> int | None:
+    """Return the value that `value_name` was given, None for any other name."""
+    match = _VALUE_NAME.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def distinct_names(names: Sequence[str]) -> list[str]:
+    """Return one key for each name: itself, or with its place where it is empty, given twice, or like a value's."""
+    stripped = [name.strip() for name in names]
+    count = Counter(stripped)
+    keys = []
+    for place, name in enumerate(stripped, start=1):
+        key = name if name and count[name] == 1 and named_value(name) is None else f"{name} #{place}".strip()
+        while key in keys or (key != name and key in count):
+            key += "'"
+        keys.append(key)
+    return keys
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelMap(Mapping[str, npt.NDArray[np.bool_]]):
+    """Masks of a label map, each cut out when asked for: many values need not fit into memory as masks at once.
+
+    `layers` has shape (L, I, J, K) and whole numbers; `values` maps a mask's name to its layer and value there.
+    """
+
+    layers: npt.NDArray[Any]
+    values: Mapping[str, tuple[int, int]]
+
+    def __getitem__(self, name: str) -> npt.NDArray[np.bool_]:
+        layer, value = self.values[name]
+        mask: npt.NDArray[np.bool_] = self.layers[layer] == value
+        return mask
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.values)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Annotation:
     """An expert's drawing: named boolean masks, all on one grid, as read, before any class is given.
 
     `masks` maps a name (ROI name, segment label, or `value N` of a label map) to a boolean array of the
-    grid's shape (I, J, K). Masks may overlap.
+    grid's shape (I, J, K). Masks may overlap. `codes` gives a mask's codes, `SCHEME:VALUE`, where it has any;
+    `names` the name as drawn where the mask's own is another, because several share it (`distinct_names`).
     """
 
     masks: Mapping[str, npt.NDArray[np.bool_]]
     grid: Grid
+    codes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for mask in self.masks.values():
