@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ Points = npt.NDArray[np.float64]
 """Corner points of one contour in RAS+ mm, shape (N, 3)."""
 
 
-class Geometric(str, Enum):
+class Geometric(StrEnum):
     """What a contour's points mean (Contour Geometric Type, PS3.3 C.8.8.6.3)."""
 
     CLOSED_PLANAR = "CLOSED_PLANAR"

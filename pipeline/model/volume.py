@@ -54,7 +54,7 @@ def corner_distance(shape: tuple[int, ...], first: Affine, second: Affine) -> fl
 
 
 Orientation = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
-"""For x, y and z in turn: the voxel axis that runs along it, and its direction, 1 towards R, A, S or -1 away."""
+"""For x, y and z in turn: the voxel axis along it, and whether it runs towards R, A, S (1) or away (-1)."""
 
 TIE_TOLERANCE = 1e-6
 """Direction cosines that differ by less count as equal, so that rounding never decides between two axes."""
@@ -63,9 +63,9 @@ TIE_TOLERANCE = 1e-6
 def orientation(affine: Affine) -> Orientation:
     """Return which voxel axis runs closest along each of R, A and S, and in which direction.
 
-    The closest pair of axes is matched first, then the next among those left (as nibabel does). Between pairs
-    equally close (an axis at 45 degrees) voxel axis and world axis of the same number win, then lower numbers,
-    so that an oriented volume stays as it is.
+    The closest pair of axes is matched first, then the next among those left (as nibabel does). Between
+    pairs equally close (an axis at 45 degrees) voxel axis and world axis of the same number win, then
+    lower numbers, so that an oriented volume stays as it is.
     """
     columns = np.asarray(affine, dtype=np.float64)[:3, :3]
     cosines = columns / np.sqrt((columns * columns).sum(axis=0))
@@ -160,7 +160,7 @@ def named_value(name: str) -> int | None:
 
 
 def distinct_names(names: Sequence[str]) -> list[str]:
-    """Return one key for each name: itself, or with its place where it is empty, given twice, or like a value's."""
+    """Return a key for each name: itself, or with its place where it is empty, shared, or like a value's."""
     stripped = [name.strip() for name in names]
     count = Counter(stripped)
     keys = []
@@ -174,9 +174,9 @@ def distinct_names(names: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelMap(Mapping[str, npt.NDArray[np.bool_]]):
-    """Masks of a label map, each cut out when asked for: many values need not fit into memory as masks at once.
+    """Masks of a label map, each cut out when asked for: many values need not fit into memory as masks.
 
-    `layers` has shape (L, I, J, K) and whole numbers; `values` maps a mask's name to its layer and value there.
+    `layers` has shape (L, I, J, K) and whole numbers; `values` maps a mask's name to its layer and value.
     """
 
     layers: npt.NDArray[Any]
