@@ -176,22 +176,22 @@ def distinct_names(names: Sequence[str]) -> list[str]:
 class LabelMap(Mapping[str, npt.NDArray[np.bool_]]):
     """Masks of a label map, each cut out when asked for: many values need not fit into memory as masks.
 
-    `layers` has shape (L, I, J, K) and whole numbers; `values` maps a mask's name to its layer and value.
+    `layers` has shape (L, I, J, K) and whole numbers; `places` maps a mask's name to its layer and value.
     """
 
     layers: npt.NDArray[Any]
-    values: Mapping[str, tuple[int, int]]
+    places: Mapping[str, tuple[int, int]]
 
     def __getitem__(self, name: str) -> npt.NDArray[np.bool_]:
-        layer, value = self.values[name]
+        layer, value = self.places[name]
         mask: npt.NDArray[np.bool_] = self.layers[layer] == value
         return mask
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.values)
+        return iter(self.places)
 
     def __len__(self) -> int:
-        return len(self.values)
+        return len(self.places)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
