@@ -16,12 +16,36 @@ def _is_regex(text: str) -> str:
     try:
         re.compile(text)
     except re.error as fault:
-        raise ValueError(f"not a regular expression: {fault}") from fault
+        raise ValueError(f"wanted a regular expression ({fault})") from fault
     return text
 
 
 Regex = Annotated[str, AfterValidator(_is_regex)]
 Number = int | float
+
+NUMBER_KEYWORDS = (
+    "AcquisitionNumber", "Columns", "DiffusionBValue", "EchoNumbers", "EchoTime", "FlipAngle",
+    "InversionTime", "KVP", "MagneticFieldStrength", "PixelSpacing", "RepetitionTime", "Rows", "SeriesNumber",
+    "SliceThickness", "SpacingBetweenSlices", "slices",
+)  # fmt: skip
+"""Header elements that are numbers, in DICOM's own units (mm, ms, degree, T, kV), and the count of `slices`."""
+
+TEXT_KEYWORDS = (
+    "BodyPartExamined", "ContrastBolusAgent", "ConvolutionKernel", "ImageType", "MRAcquisitionType",
+    "Manufacturer", "ManufacturerModelName", "Modality", "PatientPosition", "ProtocolName", "SOPClassUID",
+    "ScanningSequence", "SequenceName", "SequenceVariant", "SeriesDescription", "StationName",
+    "StudyDescription", "Units", "plane",
+)  # fmt: skip
+"""Header elements that are text, and `plane`, the nearest of `PLANES`, which grouping derives."""
+
+SELECT_KEYWORDS = tuple(sorted(NUMBER_KEYWORDS + TEXT_KEYWORDS))
+"""All that a criterion may ask about a series."""
+
+EXPECTED_KEYWORDS = (*NUMBER_KEYWORDS, "voxel_size_mm")
+"""All that the paper may report a range of; `voxel_size_mm` holds for every edge of a voxel."""
+
+PLANES = ("axial", "coronal", "sagittal")
+"""The anatomical plane that the slices are nearest to; a tilted plane is the nearest of the three."""
 CaseId = Annotated[str, Field(pattern=r"^[A-Za-z]+_[0-9]+$")]
 TaskName = Annotated[str, Field(pattern=r"^Task[0-9]{2}_[A-Za-z0-9]+$")]
 
@@ -39,21 +63,51 @@ class Criterion(Rule):
     `has_none`.
     """
 
-    equals: str | Number | None = Field(None, description="The value, as text without regard to case, or as a number.")
-    any_of: tuple[str | Number, ...] | None = Field(None, description="One of these values.")
-    matches: Regex | None = Field(None, description="A regular expression found in the text, without regard to case.")
+    equals: str | Number | None = Field(
+        None, description="The value, as text without regard to case, or as a number."
+    )
+    any_of: tuple[str | Number, ...] | None = Field(None, min_length=1, description="One of these values.")
+    matches: Regex | None = Field(
+        None, description="A regular expression found in the text, without regard to case."
+    )
     not_matches: Regex | None = Field(None, description="A regular expression not found in the text.")
-    has_all: tuple[str, ...] | None = Field(None, description="Each is one of the values of a multi-valued element.")
-    has_none: tuple[str, ...] | None = Field(None, description="None is one of the values of a multi-valued element.")
+    has_all: tuple[str, ...] | None = Field(
+        None, min_length=1, description="Each is one of the values of a multi-valued element."
+    )
+    has_none: tuple[str, ...] | None = Field(
+        None, min_length=1, description="None is one of the values of a multi-valued element."
+    )
     min: Number | None = Field(None, description="Smallest number allowed.")
     max: Number | None = Field(None, description="Largest number allowed.")
-    absent: bool | None = Field(None, description="true: the element is missing or empty; false: it is there.")
+    absent: bool | None = Field(
+        None, description="true: the element is missing or empty; false: it is there."
+    )
 
     @model_validator(mode="after")
     def _says_something(self) -> Criterion:
-        if not self.model_fields_set:
-            raise ValueError("give at least one of equals, any_of, matches, not_matches, has_all, has_none, min, max, absent")
+        given = self.model_dump(exclude_none=True)
+        if not given:
+            raise ValueError(f"wanted at least one of {', '.join(Criterion.model_fields)}")
+        if self.absent and len(given) > 1:
+            raise ValueError("wanted absent: true alone, because a missing element has no value")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError("wanted min <= max")
         return self
+
+
+def _are_known(criteria: dict[str, Criterion]) -> dict[str, Criterion]:
+    unknown = sorted(set(criteria) - set(SELECT_KEYWORDS))
+    if unknown:
+        raise ValueError(f"wanted known keywords, not {', '.join(unknown)}")
+    return criteria
+
+
+Criteria = Annotated[
+    dict[str, Criterion],
+    Field(min_length=1, json_schema_extra={"propertyNames": {"enum": [*SELECT_KEYWORDS]}}),
+    AfterValidator(_are_known),
+]
+"""Keyword -> criterion; a series meets them when it meets each."""
 
 
 class Envelope(Rule):
@@ -65,26 +119,35 @@ class Envelope(Rule):
     @model_validator(mode="after")
     def _is_a_range(self) -> Envelope:
         if self.min > self.max:
-            raise ValueError("min is above max")
+            raise ValueError("wanted min <= max")
         return self
+
+
+def _are_percentiles(pair: tuple[Number, Number]) -> tuple[Number, Number]:
+    if not 0 <= pair[0] < pair[1] <= 100:
+        raise ValueError("wanted 0 <= lower < upper <= 100")
+    return pair
+
+
+def _is_range(pair: tuple[Number, Number]) -> tuple[Number, Number]:
+    if pair[0] >= pair[1]:
+        raise ValueError("wanted lower < upper")
+    return pair
 
 
 class RobustMinMax(Rule):
     """Map two percentiles linearly onto a range and clip, for intensities without a unit."""
 
     method: Literal["robust_min_max"]
-    percentiles: tuple[Number, Number] = Field(description="Lower and upper percentile, in percent.")
-    over: Literal["all", "nonzero"] = Field(description="`nonzero` leaves out voxels that are 0: skull-stripped images.")
-    range: tuple[Number, Number] = (0, 1000)
-
-    @model_validator(mode="after")
-    def _is_ordered(self) -> RobustMinMax:
-        low, high = self.percentiles
-        if not 0 <= low < high <= 100:
-            raise ValueError("percentiles: wanted 0 <= lower < upper <= 100")
-        if self.range[0] >= self.range[1]:
-            raise ValueError("range: wanted lower < upper")
-        return self
+    percentiles: Annotated[tuple[Number, Number], AfterValidator(_are_percentiles)] = Field(
+        description="Lower and upper percentile, in percent."
+    )
+    over: Literal["all", "nonzero"] = Field(
+        description="`nonzero` leaves out voxels that are 0: skull-stripped images."
+    )
+    range: Annotated[tuple[Number, Number], AfterValidator(_is_range)] = Field(
+        (0, 1000), description="What the two percentiles become; what lies outside is clipped to it."
+    )
 
 
 class Keep(Rule):
@@ -98,18 +161,20 @@ class Channel(Rule):
 
     name: str = Field(min_length=1, description="As published in dataset.json's `modality`.")
     quantity: Quantity
-    select: dict[str, Criterion] = Field(min_length=1, description="DICOM keyword (or plane, slices) -> criterion.")
+    select: Criteria = Field(description="DICOM keyword (or plane, slices) -> criterion; all must be met.")
     scale: Annotated[RobustMinMax | Keep, Field(discriminator="method")]
     expected: dict[str, Envelope] = Field(
-        default_factory=dict, description="DICOM keyword, voxel_size_mm or slices -> range reported in the paper."
+        default_factory=dict,
+        description="DICOM keyword, voxel_size_mm or slices -> range reported in the paper.",
+        json_schema_extra={"propertyNames": {"enum": [*sorted(EXPECTED_KEYWORDS)]}},
     )
 
     @model_validator(mode="after")
     def _scales_what_may_be_scaled(self) -> Channel:
         if self.quantity.is_quantitative and self.scale.method != "keep":
-            raise ValueError("a quantitative channel is kept as it is: scale: {method: keep}")
+            raise ValueError("wanted scale: {method: keep}, because the channel is quantitative")
         if not self.quantity.is_quantitative and self.scale.method == "keep":
-            raise ValueError("an arbitrary-unit channel is scaled: scale: {method: robust_min_max, ...}")
+            raise ValueError("wanted scale: {method: robust_min_max, ...}, because the unit is arbitrary")
         return self
 
 
@@ -119,11 +184,22 @@ class LabelClass(Rule):
     value: int = Field(ge=1, le=65535)
     name: str = Field(min_length=1, description="As published in dataset.json's `labels`.")
     from_names: tuple[Regex, ...] = Field(
-        description="ROI names and segment labels, as regular expressions that match the whole name, without regard to case."
+        description="Regular expressions of whole ROI names and segment labels, without regard to case."
     )
-    from_codes: tuple[str, ...] = Field((), description="Segment type codes, `SCHEME:VALUE`, such as SCT:10200004.")
-    from_values: tuple[int, ...] = Field((), description="Values of a mask file; empty: the class's own value.")
-    required: bool = Field(True, description="Whether every labelled case must hold at least one voxel of it.")
+    from_codes: tuple[str, ...] = Field(
+        (), description="Segment type codes, `SCHEME:VALUE`, such as SCT:10200004."
+    )
+    from_values: tuple[Annotated[int, Field(ge=1, le=65535)], ...] = Field(
+        (), description="Values of a mask file; empty: the class's own value."
+    )
+    required: bool = Field(
+        True, description="Whether every labelled case must hold at least one voxel of it."
+    )
+
+
+def mask_values(classes: tuple[LabelClass, ...]) -> list[int]:
+    """Return the values of a mask file that the classes claim, class by class."""
+    return [value for c in classes for value in (c.from_values or (c.value,))]
 
 
 class Label(Rule):
@@ -138,11 +214,13 @@ class Label(Rule):
     def _is_consistent(self) -> Label:
         values, names = [c.value for c in self.classes], [c.name for c in self.classes]
         if values != list(range(1, len(values) + 1)):
-            raise ValueError("classes: values are 1, 2, ... in order")
+            raise ValueError("wanted class values 1, 2, ... in order")
         if len(set(names)) != len(names) or "background" in names:
-            raise ValueError("classes: names differ from each other and from background")
+            raise ValueError("wanted class names that differ from each other and from background")
+        if len(set(taken := mask_values(self.classes))) != len(taken):
+            raise ValueError("wanted each mask value in one class")
         if set(self.precedence) - set(names):
-            raise ValueError("precedence: names a class that is not there")
+            raise ValueError("wanted precedence to name classes of the label")
         return self
 
 
@@ -154,9 +232,11 @@ class HalfTurn(Rule):
     """
 
     case: CaseId
-    where: dict[str, Criterion] = Field(min_length=1, description="What the turned series' header must say.")
+    where: Criteria = Field(description="What the turned series' header must say.")
     why: str = Field(min_length=10)
-    evidence: str = Field(min_length=3, description="Path below manifests/ or beside the rules file, or a reference.")
+    evidence: str = Field(
+        min_length=3, description="Path below manifests/ or beside the rules file, or a reference."
+    )
 
 
 class Split(Rule):
@@ -170,8 +250,12 @@ class Split(Rule):
 class Cases(Rule):
     """How cases are called and dealt."""
 
-    id: str = Field(pattern=r"^[A-Za-z]+_\{:0?\d*d\}$", description="Such as BRATS_{:03d}; no other underscore.")
-    published: str | None = Field(None, description="File under splits/ that lists the published training and test ids.")
+    id: str = Field(
+        pattern=r"^[A-Za-z]+_\{:(0[1-9])?d\}$", description="Such as BRATS_{:03d}; no other underscore."
+    )
+    published: str | None = Field(
+        None, description="File under splits/ that lists the published training and test ids."
+    )
     split: Split
 
 
@@ -183,7 +267,9 @@ class Header(Rule):
     reference: str
     licence: str
     release: str
-    quantitative: bool = Field(False, description="Whether dataset.json carries `quantitative`, one flag per channel.")
+    quantitative: bool = Field(
+        False, description="Whether dataset.json carries `quantitative`, one flag per channel."
+    )
 
 
 class About(Rule):
@@ -201,7 +287,9 @@ class TaskRules(Rule):
     task: TaskName
     header: Header
     cases: Cases
-    channels: tuple[Channel, ...] = Field(min_length=1, description="In published order; the first is the reference grid.")
+    channels: tuple[Channel, ...] = Field(
+        min_length=1, description="In published order; the first is the reference grid."
+    )
     label: Label
     half_turns: tuple[HalfTurn, ...] = ()
     about: About
@@ -210,11 +298,11 @@ class TaskRules(Rule):
     def _is_consistent(self) -> TaskRules:
         names = [channel.name for channel in self.channels]
         if len(set(names)) != len(names):
-            raise ValueError("channels: two have the same name")
+            raise ValueError("wanted a name of its own for each channel")
         if self.label.channel is not None and self.label.channel not in names:
-            raise ValueError("label.channel: no such channel")
+            raise ValueError("wanted label.channel to name a channel")
         if len({turn.case for turn in self.half_turns}) != len(self.half_turns):
-            raise ValueError("half_turns: a case is listed twice")
+            raise ValueError("wanted each case once in half_turns")
         return self
 
 
