@@ -52,7 +52,7 @@ check: install ## format, lint, types, and who may import whom
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/lint-imports --no-cache --no-logo
 
 format: install ## let ruff lay out and mend the code
 	@$(BIN)/ruff format .
