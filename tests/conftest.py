@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 REAL = ROOT.parent / "shared/data/real"
 
 Curate = Callable[..., "subprocess.CompletedProcess[str]"]
-"""`curate("build", "-w", folder, code=3)`: run the command; an exit code that is not `code` fails the test."""
+"""`curate("build", "-w", folder, code=3)`: run the command; another exit code than `code` fails the test."""
 
 
 @dataclass(frozen=True, slots=True)
