@@ -1,0 +1,176 @@
+"""The phantom: made-up DICOM sources for all ten tasks, with known truth."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.demo import subject, truth
+from pipeline.demo.cases import TASKS, TEST_EVERY, TURNED_CASES, TURNED_TASKS, TaskPlan
+from pipeline.demo.sites import uid
+from pipeline.model.errors import UsageError
+
+__all__ = ["DemoSummary", "make"]
+
+_UNFINISHED = ".unfinished-demo"
+"""Where a run works; whatever a killed run left there is removed by the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoSummary:
+    """What `make` wrote: folders, and counts of tasks, subjects, files and bytes."""
+
+    source: Path
+    truth: Path
+    tasks: int
+    subjects: int
+    files: int
+    size: int
+
+
+def make(
+    folder: Path, *, tasks: Sequence[str] | None, cases: int, seed: int, tell: Callable[[str], None]
+) -> DemoSummary:
+    """Write the phantom to `folder`/source and its truth to `folder`/truth; the same bytes for the same arguments.
+
+    Parameters
+    ----------
+    folder
+        Made if absent; neither source/ nor truth/ in it may hold anything.
+    tasks
+        Names of tasks, all ten if None.
+    cases
+        Subjects per task; more of them leave the first ones as they are.
+    seed
+        Another seed makes other people.
+    tell
+        Called with one line per task.
+
+    Raises
+    ------
+    UsageError
+        output-exists if there is something already; bad-usage for an unknown task, no case, or more cases
+        than the task has published ids.
+    """
+    plans = _chosen(tasks)
+    chosen = {plan.task: _cases(plan, cases, seed) for plan in plans}
+    source, answers = folder / "source", folder / "truth"
+    for place in (source, answers):
+        if place.exists() and (not place.is_dir() or any(place.iterdir())):
+            raise UsageError(
+                "output-exists", wanted="no source/ or truth/ yet", found=f"{place.name}/ with content"
+            )
+    work = folder / _UNFINISHED
+    shutil.rmtree(work, ignore_errors=True)
+    (work / "source").mkdir(parents=True)
+    (work / "truth").mkdir()
+    summary = _write(work, chosen, seed, tell)
+    for made, place in ((work / "truth", answers), (work / "source", source)):
+        if place.exists():
+            place.rmdir()
+        made.rename(place)
+    work.rmdir()
+    return DemoSummary(source, answers, len(plans), *summary)
+
+
+def _chosen(tasks: Sequence[str] | None) -> tuple[TaskPlan, ...]:
+    unknown = sorted(set(tasks or ()) - {plan.task for plan in TASKS})
+    if unknown:
+        raise UsageError("bad-usage", wanted="one of the ten tasks", found=", ".join(unknown), where="--task")
+    return tuple(plan for plan in TASKS if tasks is None or plan.task in tasks)
+
+
+def _cases(plan: TaskPlan, cases: int, seed: int) -> tuple[subject.CasePlan, ...]:
+    if cases < 1:
+        raise UsageError("bad-usage", wanted="at least one case", found=str(cases), where="--cases")
+    ids = _published_ids(plan, cases) if plan.published else [(None, None)] * cases
+    return tuple(
+        subject.CasePlan(plan, index, seed, case, subset, plan.task in TURNED_TASKS and index in TURNED_CASES)
+        for index, (case, subset) in enumerate(ids)
+    )
+
+
+def _published_ids(plan: TaskPlan, cases: int) -> list[tuple[str | None, str | None]]:
+    """Return case and subset of each subject, in the order of published numbers, every fourth for testing."""
+    from ruamel.yaml import YAML
+
+    published = YAML(typ="safe", pure=True).load(
+        Path(__file__).parents[2] / "rules" / "splits" / f"{plan.task}.yaml"
+    )
+    training, test = (iter(sorted(published[key], key=_number)) for key in ("training", "test"))
+    dealt: list[tuple[str | None, str | None]] = []
+    for index in range(cases):
+        subset, ids = ("test", test) if index % TEST_EVERY == TEST_EVERY - 1 else ("training", training)
+        case = next(ids, None)
+        if case is None:
+            raise UsageError("bad-usage", wanted=f"at most {index} cases", found=str(cases), where=plan.task)
+        dealt.append((case, subset))
+    return dealt
+
+
+def _number(case: str) -> int:
+    return int(case.rsplit("_", 1)[1])
+
+
+def _write(
+    work: Path, chosen: dict[str, tuple[subject.CasePlan, ...]], seed: int, tell: Callable[[str], None]
+) -> tuple[int, int, int]:
+    """Write everything below `work`; return the numbers of subjects, files and bytes."""
+    document: dict[str, object] = {}
+    strings: set[str] = set()
+    subjects = files = size = 0
+    for task, plans in chosen.items():
+        entries, rows = [], []
+        for plan in plans:
+            made = subject.build(plan)
+            entry, answers = truth.document(task, made.truth)
+            files += len(made.files)
+            size += sum(map(len, made.files.values()))
+            _put(work / "source" / task, made.files)
+            _put(work / "truth", answers)
+            entries.append(entry)
+            rows.append((plan, made))
+            strings |= made.strings
+        if plans and plans[0].case is not None:
+            table = _table(rows)
+            _put(work / "source" / task, {"cases.csv": table})
+            files, size = files + 1, size + len(table)
+        subjects += len(entries)
+        document[task] = {"subjects": entries}
+        tell(f"{task}: {len(entries)} subjects")
+    _put(work / "truth", dict(_answers(document, strings, seed)))
+    return subjects, files, size
+
+
+def _answers(tasks: dict[str, object], strings: set[str], seed: int) -> Iterator[tuple[str, bytes]]:
+    document = {"about": truth.ABOUT, "seed": seed, "tasks": tasks}
+    yield "truth.json", (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
+    yield "identities.txt", truth.identities(strings)
+    yield "demo.key", (hashlib.sha256(uid("demo key", seed).encode()).hexdigest() + "\n").encode()
+
+
+def _table(rows: Sequence[tuple[subject.CasePlan, subject.Subject]]) -> bytes:
+    """Return cases.csv: which subject is which published case, in which subset, and where its label lies."""
+    with io.StringIO() as stream:
+        writer = csv.writer(stream, lineterminator="\r\n")
+        writer.writerow(("task", "case", "subject", "subset", "label"))
+        for plan, made in rows:
+            is_file = plan.label_kind in ("nifti", "nifti-ras", "nrrd")
+            label = made.truth.label_source if is_file else ""
+            writer.writerow((plan.task.task, plan.case, made.study.identity.patient_id, plan.subset, label))
+        return stream.getvalue().encode()
+
+
+def _put(folder: Path, files: dict[str, bytes]) -> None:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        if path.suffix == ".key":
+            path.chmod(0o600)
