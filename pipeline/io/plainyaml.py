@@ -1,8 +1,8 @@
 """YAML 1.2 as plain values: text, numbers, true, false, null, lists, mappings; every fault with its line.
 
 Files that people write are read from the parser's events, not through a constructor. So nothing is built
-that the file does not spell out: an alias is never followed (no small file grows large), a tag builds nothing,
-a key given twice is seen, and a plain word means what YAML 1.2's core schema says: `no` is text.
+that the file does not spell out: an alias is never followed (no small file grows large), no tag is obeyed,
+a key given twice is seen; a plain word means what the core schema of YAML 1.2 says (`no` is text).
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ NUMBER_KEYWORDS = (
     "InversionTime", "KVP", "MagneticFieldStrength", "PixelSpacing", "RepetitionTime", "Rows", "SeriesNumber",
     "SliceThickness", "SpacingBetweenSlices", "slices",
 )  # fmt: skip
-"""Header elements that are numbers, in DICOM's own units (mm, ms, degree, T, kV), and the count of `slices`."""
+"""Header elements that are numbers, in DICOM's own units (mm, ms, degree, T, kV); `slices` are counted."""
 
 TEXT_KEYWORDS = (
     "BodyPartExamined", "ContrastBolusAgent", "ConvolutionKernel", "ImageType", "MRAcquisitionType",
