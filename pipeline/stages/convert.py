@@ -1,0 +1,337 @@
+"""Turn the slices of one stack into voxels placed in RAS+ millimetres."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydicom import Dataset
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.processing import apply_modality_lut
+from pydicom.uid import UID
+
+from pipeline.model.errors import GeometryError, IntensityError, SourceError
+from pipeline.model.evenstack import EvenStack, Place, Vector, check_stated_spacing, even_stack
+from pipeline.model.record import Json, Note, Step, decimal, decimals
+from pipeline.model.volume import Quantity, Volume
+
+Pixels = npt.NDArray[Any]
+
+COSINE_TOLERANCE = 1e-3
+"""How far row and column of ImageOrientationPatient may be from unit length and from a right angle: rounding
+to four decimals is 1e-4. What they are off in mm is held against the stack's tolerance besides."""
+
+THICKNESS_TOLERANCE = 1.01
+"""Times SpacingBetweenSlices: a slice thicker than that says that the spacing states something else."""
+
+DECODERS = {
+    "1.2.840.10008.1.2.4.50": "gdcm",
+    "1.2.840.10008.1.2.4.51": "gdcm",
+    "1.2.840.10008.1.2.4.57": "gdcm",
+    "1.2.840.10008.1.2.4.70": "gdcm",
+    "1.2.840.10008.1.2.4.80": "pyjpegls",
+    "1.2.840.10008.1.2.4.81": "pyjpegls",
+    "1.2.840.10008.1.2.4.90": "pylibjpeg",
+    "1.2.840.10008.1.2.4.91": "pylibjpeg",
+    "1.2.840.10008.1.2.4.201": "pylibjpeg",
+    "1.2.840.10008.1.2.4.202": "pylibjpeg",
+    "1.2.840.10008.1.2.4.203": "pylibjpeg",
+    "1.2.840.10008.1.2.5": "pydicom",
+}
+"""Transfer syntax -> the one decoder that reads it, so that what else is installed never decides a voxel."""
+
+LOSSY_SYNTAXES = frozenset({"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81"})
+"""JPEG baseline and extended, and near-lossless JPEG-LS: the values are not those the scanner made."""
+
+DECODING_ERRORS = (
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    Warning,
+)
+"""What pydicom and its decoders raise for pixel data that do not fit their description."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rescale:
+    """How stored numbers become values: linear, or by the Modality LUT that stands in `lut`."""
+
+    slope: float = 1.0
+    intercept: float = 0.0
+    lut: Dataset | None = None
+
+
+def convert(slices: Sequence[Dataset], quantity: Quantity) -> Step[Volume]:
+    """Stack single-frame images by their position along the normal, in their true values.
+
+    Geometry follows PS3.3 C.7.6.2.1.1 and comes from ImageOrientationPatient, ImagePositionPatient and
+    PixelSpacing alone; neither file order nor InstanceNumber, SliceThickness or SpacingBetweenSlices places a
+    voxel. Values follow PS3.3 C.11.1 (Modality LUT, or rescale slice by slice), computed in float64.
+
+    Parameters
+    ----------
+    slices
+        De-identified single-frame datasets of one stack with their `file_meta`, in any order.
+    quantity
+        What the numbers mean, as the rules say. CT needs its rescale to be in Hounsfield units.
+
+    Returns
+    -------
+    Step
+        Volume of shape (columns, rows, slices): i along the image's rows, j along its columns, k along their
+        normal; affine orthogonal, to RAS+ mm. int16 when every value is whole and fits, else int32 when it
+        fits, else float32. The note holds geometry, rescale, and how the pixels were stored.
+
+    Raises
+    ------
+    GeometryError
+        If the slices are not one even, untilted stack of at least two equal grids, each at its own place.
+    IntensityError
+        If the pixels are not grayscale, the rescale is missing or not usable, or a value is not finite.
+    SourceError
+        If pixel data cannot be decoded.
+    """
+    _check_images(slices)
+    stack = even_stack([_place(dataset, f"slice {n + 1} as given") for n, dataset in enumerate(slices)])
+    ordered = [slices[number] for number in stack.order]
+    spacing = _stated_spacing(ordered)
+    if spacing is not None:
+        check_stated_spacing(stack, spacing)
+    rescales = [_rescale(dataset, quantity, _where(k)) for k, dataset in enumerate(ordered)]
+    stored = [_stored(dataset, _where(k)) for k, dataset in enumerate(ordered)]
+    data = _true_values(stored, rescales)
+    facts: dict[str, Json] = {
+        "quantity": quantity.value,
+        "shape": list(data.shape),
+        "dtype": str(data.dtype),
+        **_geometry_facts(stack),
+        "rescale": _rescale_facts(rescales),
+        **_storage_facts(ordered, stored),
+    }
+    return Step(Volume(data, stack.affine, quantity), Note("convert", facts))
+
+
+def _where(k: int) -> str:
+    return f"slice {k + 1} along the normal"
+
+
+def _check_images(slices: Sequence[Dataset]) -> None:
+    """Refuse what is not a set of at least two single-frame grayscale images in one frame of reference."""
+    for number, dataset in enumerate(slices):
+        where = f"slice {number + 1} as given"
+        if _whole(dataset, "NumberOfFrames", 1) != 1:
+            raise GeometryError("unsupported-multiframe", wanted="one frame", found="several", where=where)
+        is_single = _whole(dataset, "SamplesPerPixel", 0) == 1
+        if not is_single or dataset.get("PhotometricInterpretation") != "MONOCHROME2":
+            wanted = "SamplesPerPixel 1 and PhotometricInterpretation MONOCHROME2"
+            raise IntensityError("not-grayscale", wanted=wanted, found="another pixel format", where=where)
+    if len(slices) < 2:
+        raise GeometryError("single-slice", wanted="at least two slices", found=str(len(slices)))
+    frames = {str(dataset.get("FrameOfReferenceUID") or "") for dataset in slices}
+    if len(frames) > 1:
+        raise GeometryError("frame-of-reference", wanted="one frame of reference", found=str(len(frames)))
+
+
+def _whole(dataset: Dataset, keyword: str, missing: int) -> int:
+    """Return an element as a whole number, or `missing` where it is absent, empty or no such number."""
+    try:
+        return int(dataset.get(keyword, missing))
+    except (TypeError, ValueError):
+        return missing
+
+
+def _number(dataset: Dataset, keyword: str) -> float:
+    """Return an element as a number, NaN where it is absent, empty or no such number."""
+    try:
+        return float(dataset.get(keyword, "nan"))
+    except (TypeError, ValueError):
+        return float("nan")
+
+
+def _numbers(dataset: Dataset, keyword: str, count: int, where: str) -> Vector:
+    """Return an element's finite numbers, as many as `count`."""
+    try:
+        numbers = np.array(dataset.get(keyword), dtype=np.float64).reshape(-1)
+    except (TypeError, ValueError):
+        numbers = np.empty(0)
+    if numbers.size != count or not np.isfinite(numbers).all():
+        wanted = f"{count} finite numbers in {keyword}"
+        raise GeometryError("missing-geometry", wanted=wanted, found="none that are usable", where=where)
+    return numbers
+
+
+def _place(dataset: Dataset, where: str) -> Place:
+    """Return where the slice's header puts it."""
+    orientation = _numbers(dataset, "ImageOrientationPatient", 6, where)
+    row, column = orientation[:3], orientation[3:]
+    lengths = np.sqrt([(row * row).sum(), (column * column).sum()])
+    # PS3.3 C.7.6.2.1.1: PixelSpacing is row spacing first: the distance between rows.
+    between_rows, between_columns = _numbers(dataset, "PixelSpacing", 2, where).tolist()
+    shape = _whole(dataset, "Columns", 0), _whole(dataset, "Rows", 0)
+    is_skew = max(np.abs(lengths - 1).max(), abs((row * column).sum())) > COSINE_TOLERANCE
+    if is_skew or min(between_rows, between_columns) <= 0 or min(shape) < 1:
+        raise GeometryError(
+            "missing-geometry",
+            wanted="two unit vectors at a right angle, pixel spacing and matrix above 0",
+            found="an orientation, spacing or matrix that is not usable",
+            where=where,
+        )
+    position = _numbers(dataset, "ImagePositionPatient", 3, where)
+    return Place(row, column, position, between_columns, between_rows, shape)
+
+
+def _stated_spacing(ordered: Sequence[Dataset]) -> float | None:
+    """Return the one SpacingBetweenSlices of all slices, in mm, where it can be a distance of centres.
+
+    Some devices state the gap between slices in it; then a slice is thicker than what it says.
+    """
+    stated = {_number(dataset, "SpacingBetweenSlices") for dataset in ordered}
+    thicknesses = [_number(dataset, "SliceThickness") for dataset in ordered]
+    if len(stated) != 1 or not all(0 < thickness < float("inf") for thickness in thicknesses):
+        return None
+    spacing = stated.pop()
+    return spacing if max(thicknesses) <= spacing * THICKNESS_TOLERANCE < float("inf") else None
+
+
+def _rescale(dataset: Dataset, quantity: Quantity, where: str) -> _Rescale:
+    """Return the slice's own rescale; without one, stored numbers are the values, except in CT."""
+    if dataset.get("ModalityLUTSequence"):
+        return _Rescale(lut=dataset)
+    given = [name for name in ("RescaleSlope", "RescaleIntercept") if dataset.get(name) is not None]
+    if not given and quantity is not Quantity.HOUNSFIELD:
+        return _Rescale()
+    slope, intercept = _number(dataset, "RescaleSlope"), _number(dataset, "RescaleIntercept")
+    if slope == 0 or not np.isfinite([slope, intercept]).all():
+        wanted = "a finite RescaleIntercept and RescaleSlope, which is not 0"
+        found = f"{len(given)} of the two, not usable"
+        raise IntensityError("rescale-missing", wanted=wanted, found=found, where=where)
+    return _Rescale(slope, intercept)
+
+
+def _stored(dataset: Dataset, where: str) -> Pixels:
+    """Return the slice's stored numbers (PS3.5 8.1.1), shape (rows, columns)."""
+    raw = _decoded(dataset, where)
+    bits, high = _whole(dataset, "BitsStored", 0), _whole(dataset, "HighBit", -1)
+    if raw.shape != (dataset.Rows, dataset.Columns) or raw.dtype.kind not in "iu":
+        wanted = "Rows x Columns whole numbers"
+        raise SourceError("undecodable", wanted=wanted, found="another array", where=where)
+    if not 1 <= bits <= high + 1 <= 8 * raw.dtype.itemsize:
+        wanted = "BitsStored and HighBit within BitsAllocated"
+        raise SourceError("undecodable", wanted=wanted, found="others", where=where)
+    shifted = raw >> (high + 1 - bits)
+    low, most = int(shifted.min()), int(shifted.max())
+    is_signed, half = raw.dtype.kind == "i", 1 << (bits - 1)
+    if (-half <= low and most < half) if is_signed else most < 2 * half:
+        return shifted
+    if is_signed and low >= 0 and most < 2 * half:
+        # The bits above HighBit mean nothing, so the highest stored bit is the sign, extended or not.
+        wide = shifted.astype(np.int64)
+        return np.where(wide < half, wide, wide - 2 * half).astype(raw.dtype)
+    # Overlays in these bits, an undeclared sign, or numbers too large for the header: only the site knows
+    # which, and each reading gives other values.
+    wanted = f"stored numbers of {bits} bits"
+    raise IntensityError("out-of-range", wanted=wanted, found="bits set above HighBit", where=where)
+
+
+def _decoded(dataset: Dataset, where: str) -> Pixels:
+    syntax = str(getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", ""))
+    # HighBit and sign are checked in `_stored`, where an unexpected bit is refused, not masked.
+    options: dict[str, Any] = {"decoding_plugin": DECODERS.get(syntax, ""), "correct_unused_bits": False}
+    try:
+        with warnings.catch_warnings():
+            # A decoder's doubt is a refusal; but bytes behind the last pixel are none of the image.
+            warnings.simplefilter("error")
+            warnings.filterwarnings("ignore", message="The pixel data is .* excess padding")
+            raw, _ = get_decoder(UID(syntax)).as_array(dataset, raw=True, **options)
+    except DECODING_ERRORS as error:
+        wanted = "pixel data that fit their description"
+        found = f"{type(error).__name__} from the decoder"
+        raise SourceError("undecodable", wanted=wanted, found=found, where=where) from error
+    return raw
+
+
+def _true_values(stored: Sequence[Pixels], rescales: Sequence[_Rescale]) -> Pixels:
+    """Return the values, shape (columns, rows, slices), in the smallest dtype that holds them."""
+    dtype = _dtype(stored, rescales)
+    rows, columns = stored[0].shape
+    # i runs fastest in NIfTI, and along a stored row here: each slice is copied in one piece.
+    data = np.empty((columns, rows, len(stored)), dtype=dtype, order="F")
+    with np.errstate(over="ignore"):
+        for k, (pixels, rescale) in enumerate(zip(stored, rescales, strict=True)):
+            data[:, :, k] = _values(pixels, rescale, _where(k)).T
+    if not np.isfinite(data).all():
+        raise IntensityError("not-finite", wanted="values that float32 can hold", found="larger ones")
+    return data
+
+
+def _dtype(stored: Sequence[Pixels], rescales: Sequence[_Rescale]) -> type[np.generic]:
+    """Return int16 or int32 when every value is whole and fits, else float32."""
+    low, high = 0.0, 0.0
+    for k, (pixels, rescale) in enumerate(zip(stored, rescales, strict=True)):
+        values = _values(pixels, rescale, _where(k))
+        if not (values == np.rint(values)).all():
+            return np.float32
+        low, high = min(low, float(values.min())), max(high, float(values.max()))
+    for dtype in (np.int16, np.int32):
+        if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
+            return dtype
+    return np.float32
+
+
+def _values(pixels: Pixels, rescale: _Rescale, where: str) -> npt.NDArray[np.float64]:
+    """Return one slice's values, shape (rows, columns)."""
+    if rescale.lut is None:
+        scaled: npt.NDArray[np.float64] = pixels.astype(np.float64) * rescale.slope + rescale.intercept
+        return scaled
+    try:
+        return apply_modality_lut(pixels, rescale.lut).astype(np.float64)
+    except DECODING_ERRORS as error:
+        found = type(error).__name__
+        raise IntensityError("rescale-missing", wanted="a usable LUT", found=found, where=where) from error
+
+
+def _geometry_facts(stack: EvenStack) -> dict[str, Json]:
+    return {
+        "affine": decimals(stack.affine),
+        "slices": len(stack.order),
+        "spacing_mm": decimal(stack.step_mm),
+        "spacing_from": stack.step_from,
+        "tolerance_mm": decimal(stack.tolerance_mm),
+        "largest_deviation_mm": decimal(round(stack.deviation_mm, 6)),
+        "positions_mm": decimals(np.round(stack.along, 6)),
+    }
+
+
+def _rescale_facts(rescales: Sequence[_Rescale]) -> Json:
+    """Return each distinct rescale with the number of its slices, ordered by slope and intercept."""
+    counts = Counter((rescale.slope, rescale.intercept) for rescale in rescales if rescale.lut is None)
+    facts: list[Json] = [
+        {"slope": decimal(slope), "intercept": decimal(intercept), "slices": counts[slope, intercept]}
+        for slope, intercept in sorted(counts)
+    ]
+    looked_up = len(rescales) - counts.total()
+    return [*facts, {"lut": True, "slices": looked_up}] if looked_up else facts
+
+
+def _storage_facts(ordered: Sequence[Dataset], stored: Sequence[Pixels]) -> dict[str, Json]:
+    syntaxes = sorted({str(dataset.file_meta.TransferSyntaxUID) for dataset in ordered})
+    is_declared_lossy = any(str(dataset.get("LossyImageCompression") or "") == "01" for dataset in ordered)
+    bits = {
+        f"{p.dtype.name}, {_whole(d, 'BitsStored', 0)} bits" for p, d in zip(stored, ordered, strict=True)
+    }
+    return {
+        "stored": sorted(bits),
+        "transfer_syntaxes": syntaxes,
+        "decoders": sorted({DECODERS[syntax] for syntax in syntaxes if syntax in DECODERS}),
+        "lossy": is_declared_lossy or not LOSSY_SYNTAXES.isdisjoint(syntaxes),
+    }
