@@ -22,7 +22,7 @@ define FIND_UV
 command -v uv || { test -x $(BIN)/uv && echo $(BIN)/uv; } || { echo "make: uv is needed to lock versions" >&2; exit 1; }
 endef
 
-.PHONY: help install demo test test-fast check format accept accept-venv lock bench picture clean
+.PHONY: help install demo test test-fast check format accept accept-venv lock bench docs picture clean
 
 help: ## say what can be made
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -80,6 +80,9 @@ lock: ## pin anew: constraints.txt, constraints-accept.txt
 
 bench: install ## what measures speed, scale and leaks
 	@for script in $$(find benchmarks -name 'bench*.py' | sort); do echo "== $$script"; $(BIN)/python $$script; done
+
+docs: install ## the pages that are made from the code
+	@$(BIN)/python docs/make_refusals.py > docs/refusals.md
 
 picture: demo ## docs/demo.png from the demo release
 	@$(BIN)/python docs/make_picture.py demo/release docs/demo.png
