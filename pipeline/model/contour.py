@@ -12,6 +12,9 @@ import numpy.typing as npt
 Points = npt.NDArray[np.float64]
 """Corner points of one contour in RAS+ mm, shape (N, 3)."""
 
+FARTHEST_MM = 1e5
+"""No scanner's patient lies further from its origin; a coordinate beyond is damage."""
+
 
 class Geometric(StrEnum):
     """What a contour's points mean (Contour Geometric Type, PS3.3 C.8.8.6.3)."""
@@ -44,8 +47,8 @@ class Contour:
 
     def __post_init__(self) -> None:
         points = np.array(self.points, dtype=np.float64).reshape(-1, 3)
-        if not np.isfinite(points).all():
-            raise ValueError("a contour has finite points")
+        if not (np.abs(points) <= FARTHEST_MM).all():
+            raise ValueError("a contour has finite points near the scanner")
         points.setflags(write=False)
         object.__setattr__(self, "points", points)
 
