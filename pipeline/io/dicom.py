@@ -97,6 +97,13 @@ def read_dataset(content: bytes) -> Dataset:
     return dataset
 
 
+def write_dataset(dataset: Dataset) -> bytes:
+    """Return a dataset as a DICOM file with preamble and file meta (PS3.10 7.1)."""
+    stream = BytesIO()
+    dataset.save_as(stream, enforce_file_format=True)
+    return stream.getvalue()
+
+
 _PARSE_FAULTS = (
     InvalidDicomError, BytesLengthException, ValueError, KeyError, TypeError, AttributeError, IndexError,
     NotImplementedError, RecursionError, MemoryError, OverflowError, LookupError, zlib.error, OSError,

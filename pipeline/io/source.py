@@ -1,4 +1,4 @@
-"""Source folders and archives: which files there are, and their bytes; nothing is ever written or unpacked."""
+"""Source folders and archives: which files there are, and their bytes; nothing is unpacked."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ def is_archive(name: str) -> bool:
 def files_below(root: Path) -> Iterator[tuple[Path, str, str | None]]:
     """Yield every file below a root in byte order: path, place below the root, and a code if unreadable."""
     if not root.is_dir():
-        yield root, root.name, _code_of(root)
+        # The root archive itself is no folder of what it holds.
+        yield root, "" if is_archive(root.name) else root.name, _code_of(root)
         return
     for folder, folders, names in os.walk(root, onerror=None, followlinks=False):
         folders.sort()
@@ -80,9 +81,9 @@ def entries(path: Path, inside: str, code: str | None) -> Iterator[Entry]:
     """Yield what one file on disk holds: itself, or each member of an archive (member by member)."""
     stamp = _stamp(path) if code is None else (0, 0)
     if code is None and is_archive(path.name):
-        yield from _members(path, "" if path.name == inside else inside, stamp)
+        yield from _members(path, inside, stamp)
     else:
-        yield Entry(str(path), None, inside, stamp, lambda: _read(path), code)
+        yield Entry(str(path), None, inside or path.name, stamp, lambda: _read(path), code)
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -106,7 +107,9 @@ def _read(path: Path) -> bytes:
     except FileNotFoundError:
         raise SourceError("source-missing", wanted="the indexed file", found="none") from None
     except PermissionError:
-        raise SourceError("permission-denied", wanted="a file we may read", found="no right to read") from None
+        raise SourceError(
+            "permission-denied", wanted="a file we may read", found="no right to read"
+        ) from None
     except OSError as fault:
         raise SourceError("unreadable", wanted="a readable file", found=f"error {fault.errno}") from None
 
@@ -130,7 +133,7 @@ def _members(path: Path, inside: str, stamp: tuple[int, int]) -> Iterator[Entry]
             nested = code or ("archive-unreadable" if is_archive(name) else None)
             yield Entry(str(path), name, place, stamp, content, nested)
     except _ARCHIVE_FAULTS:
-        yield Entry(str(path), None, inside, stamp, bytes, "archive-unreadable")
+        yield Entry(str(path), None, inside or path.name, stamp, bytes, "archive-unreadable")
 
 
 _Member = tuple[str, int, str | None, Callable[[], bytes]]
@@ -138,7 +141,9 @@ _Member = tuple[str, int, str | None, Callable[[], bytes]]
 
 def _unsafe(name: str) -> bool:
     parts = PurePosixPath(name.replace("\\", "/")).parts
-    return name.startswith(("/", "\\")) or ".." in parts or "\x00" in name or (len(name) > 1 and name[1] == ":")
+    return (
+        name.startswith(("/", "\\")) or ".." in parts or "\x00" in name or (len(name) > 1 and name[1] == ":")
+    )
 
 
 def _zip_members(path: Path) -> Iterator[_Member]:
@@ -187,7 +192,9 @@ def read_entry(entry: Entry) -> bytes:
     except CurationError:
         raise
     except _ARCHIVE_FAULTS:
-        raise SourceError("archive-unreadable", wanted="a whole member", found="damage or a password") from None
+        raise SourceError(
+            "archive-unreadable", wanted="a whole member", found="damage or a password"
+        ) from None
 
 
 def read_refs(refs: Sequence[SourceRef]) -> list[bytes]:
@@ -207,11 +214,17 @@ def read_refs(refs: Sequence[SourceRef]) -> list[bytes]:
     for number, ref in enumerate(refs):
         if ref not in contents:
             raise SourceError(
-                "source-missing", wanted="the indexed file", found="none", where=f"file {number + 1} of {len(refs)}"
+                "source-missing",
+                wanted="the indexed file",
+                found="none",
+                where=f"file {number + 1} of {len(refs)}",
             )
         if hashlib.sha256(contents[ref]).hexdigest() != ref.digest:
             raise SourceError(
-                "source-changed", wanted="the indexed digest", found="another", where=f"file {number + 1} of {len(refs)}"
+                "source-changed",
+                wanted="the indexed digest",
+                found="another",
+                where=f"file {number + 1} of {len(refs)}",
             )
     return [contents[ref] for ref in refs]
 

@@ -73,6 +73,11 @@ _FAULTS = (
         "The sources hold no file, or none that is an image or a label.",
         "Check the path: a folder, .zip, .tar or .tar.gz that holds DICOM.",
     ),
+    Fault(
+        "no-images",
+        "The sources hold files, but none of them is a CT, MR or PET image.",
+        "Check the path; `private/fates.csv` says of every file what it was taken for.",
+    ),
     # Ingest: set aside
     Fault("localizer", "A localizer, scout or survey: an overview, not a volume.", "Nothing."),
     Fault(
@@ -101,6 +106,11 @@ _FAULTS = (
     ),
     Fault("no-channel-wants-it", "No channel of the task's rules selects this series.", "Nothing, or widen the rules."),
     Fault("no-case-wants-it", "The label belongs to no planned case.", "Name it in the case table's label column."),
+    Fault(
+        "not-in-table",
+        "The task has a case table, and the study is not in it.",
+        "Nothing, or add a line to the table.",
+    ),
     # Geometry
     Fault(
         "missing-slice",
@@ -166,6 +176,7 @@ _FAULTS = (
     Fault("nothing-indexed", "Nothing has been indexed for this task.", "Run `curate index SOURCE -w WORKSPACE` first."),
     Fault("nothing-planned", "There is no plan for this task.", "Run `curate plan -w WORKSPACE` first."),
     Fault("nothing-built", "No finished case is there to pack.", "Run `curate build -w WORKSPACE` first; see `curate status` for refusals."),
+    Fault("build-unfinished", "A planned case is neither finished nor refused.", "Run `curate build -w WORKSPACE` to its end first."),
     Fault("output-exists", "The output is there already and is not ours to replace.", "Choose an empty folder."),
     Fault("bad-usage", "The command line does not fit.", "See --help."),
     # Running
@@ -177,6 +188,17 @@ _FAULTS = (
     # Audit
     Fault("audit-failed", "The release does not agree with its manifests.", "Do not use it. Fetch it again, or ask its publisher."),
 )
+
+_HARMLESS = {
+    "not-dicom", "localizer", "not-an-image", "derived-screen", "dicomdir", "case-table", "duplicate", "unbound",
+    "no-channel-wants-it", "no-case-wants-it", "not-in-table", "not-a-file",
+}  # fmt: skip
+
+
+def fate_of(code: str) -> str:
+    """Return `ignored` for a file whose code means that nothing is wrong with it, else `refused`."""
+    return "ignored" if code in _HARMLESS else "refused"
+
 
 FAULTS: dict[str, Fault] = {fault.code: fault for fault in _FAULTS}
 """Every code there is; a refusal with a code that is not here cannot be made."""

@@ -80,12 +80,18 @@ class SourceFile:
 class Stack:
     """Slices that make one volume: one orientation, matrix, spacing, echo and kind.
 
-    `facts` are those of the first slice along the normal, with what grouping derived: `plane` (axial,
-    sagittal, coronal or oblique) and `slices` (their number).
+    `facts` are those of the first slice along the normal, with what grouping derived: `plane` (the nearest of
+    axial, sagittal and coronal) and `slices` (their number). `code` says why it cannot become a channel.
     """
 
     files: Sequence[SourceFile]
     facts: Facts
+    code: str | None = None
+
+    @property
+    def task(self) -> str | None:
+        """The task that the source is bound to."""
+        return self.files[0].task
 
     @property
     def series_uid(self) -> str:
@@ -99,5 +105,5 @@ class Stack:
 
     @property
     def subject(self) -> str:
-        """Patient ID of the slices."""
-        return str(self.facts["PatientID"])
+        """Patient ID of the slices, empty when there is none."""
+        return str(self.facts.get("PatientID", ""))

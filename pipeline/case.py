@@ -1,0 +1,304 @@
+"""One case's walk through the rooms."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+from pipeline.io import annotation, nifti, store
+from pipeline.io.dicom import read_dataset
+from pipeline.io.document import read_line_at
+from pipeline.io.policy import load_policy
+from pipeline.io.source import read_refs
+from pipeline.io.workspace import Workspace, open_workspace
+from pipeline.model.deid import Policy
+from pipeline.model.errors import CurationError, LabelError
+from pipeline.model.identified import Identified, Key
+from pipeline.model.plan import CasePlan
+from pipeline.model.record import Finished, Json, Note, Outcome, Refusal, Step
+from pipeline.model.rules import Channel, TaskRules
+from pipeline.model.series import Kind, SourceRef
+from pipeline.model.volume import Annotation, Grid, Volume
+from pipeline.stages.align import align
+from pipeline.stages.check import check
+from pipeline.stages.convert import convert
+from pipeline.stages.deidentify import deidentify
+from pipeline.stages.fix import half_turn
+from pipeline.stages.label import label
+from pipeline.stages.orient import orient
+from pipeline.stages.rasterise import rasterise
+from pipeline.stages.scale import scale
+
+ROOMS = {
+    "deidentify": 1, "convert": 1, "orient": 1, "align": 1, "fix": 1, "scale": 1, "rasterise": 1, "label": 1,
+    "check": 1,
+}  # fmt: skip
+"""Version of what each room does to voxels or notes: raise it when its golden bytes change."""
+
+_COMPUTES = ("numpy", "SimpleITK", "pydicom", "nibabel", "python-gdcm", "pylibjpeg-openjpeg", "pyjpegls")
+
+
+def software() -> dict[str, Json]:
+    """Return the versions of all that computes a released byte."""
+    versions: dict[str, Json] = {name: version(name) for name in _COMPUTES}
+    return {
+        "curate": version("curate-releases"),
+        **versions,
+        "compressor": nifti.compressor(),
+        "rooms": dict(ROOMS),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Which case to make: opaque names and a place in a plan, because it crosses the network."""
+
+    workspace: str
+    task: str
+    case: str
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Everything a walk needs to know of a case beside its sources."""
+
+    plan: CasePlan
+    rules: TaskRules
+    policy: Policy
+    key: Key
+
+    @property
+    def label_channel(self) -> str:
+        """The channel on which the label was drawn."""
+        return self.rules.label.channel or self.rules.channels[0].name
+
+    @property
+    def vocabulary(self) -> tuple[re.Pattern[str], ...]:
+        """Names of contours and segments that the rules know; others do not pass the door."""
+        rule = self.rules.label
+        names = [*rule.ignore, *(pattern for item in rule.classes for pattern in item.from_names)]
+        return tuple(re.compile(name, re.IGNORECASE) for name in names)
+
+    def action(self) -> dict[str, Json]:
+        """Return all that decides the case's bytes; its keyed digest names the case in the store."""
+        rules = self.rules
+        return {
+            "task": self.plan.task, "case": self.plan.case, "subset": self.plan.subset,
+            "subject": self.plan.subject, "warnings": list(self.plan.warnings),
+            "half_turn": None if self.plan.half_turn is None else dict(self.plan.half_turn),
+            "channels": [c.model_dump_json(include={"name", "quantity", "scale"}) for c in rules.channels],
+            "label": rules.label.model_dump_json(), "policy": self.policy.digest, "software": software(),
+            "sources": {name: [ref.digest for ref in refs] for name, refs in self.plan.channels.items()},
+            "label_source": None if self.plan.label is None else self.plan.label.ref.digest,
+        }  # fmt: skip
+
+
+class Journal:
+    """The notes of one case in the order of its rooms, and the room it is in."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self.stage = "open"
+        self.notes: list[dict[str, Json]] = []
+
+    def enter(self, stage: str) -> None:
+        """Say which room comes now; a refusal will name it."""
+        self.stage = stage
+        self._tell(stage)
+
+    def keep(self, step: Step[Any], about: str) -> Any:
+        """Write a room's note down, saying what it is about (a channel, or `label`); hand on its value."""
+        self.keep_note(step.note, about)
+        return step.value
+
+    def keep_note(self, note: Note, about: str) -> None:
+        """Write a note down."""
+        self.notes.append({"channel": about, **note.to_json()})
+
+
+def walk(order: Order, journal: Journal) -> tuple[tuple[Volume, ...], Volume | None]:
+    """Take one case from its source files to finished channels and label, all on one RAS+ grid."""
+    channels: dict[str, Volume] = {}
+    acquired: dict[str, tuple[Grid, str]] = {}
+    for channel in order.rules.channels:
+        volume, frame = _acquire(order, channel, journal)
+        acquired[channel.name] = (volume.grid, frame)
+        journal.enter("orient")
+        channels[channel.name] = journal.keep(orient(volume), channel.name)
+    reference = channels[order.rules.channels[0].name].grid
+    drawing = _draw(order, acquired[order.label_channel], journal)
+    journal.enter("align")
+    for name, volume in channels.items():
+        _same_frame(acquired[name][1], acquired[order.rules.channels[0].name][1], name)
+        channels[name] = journal.keep(align(volume, reference), name)
+    labelled = None
+    if drawing is not None:
+        journal.enter("label")
+        labelled = journal.keep(label(drawing, reference, order.rules.label), "label")
+    if order.plan.half_turn is not None:
+        journal.enter("fix")
+        channels = {n: journal.keep(half_turn(v, **order.plan.half_turn), n) for n, v in channels.items()}
+        if labelled is not None:
+            labelled = journal.keep(half_turn(labelled, **order.plan.half_turn), "label")
+    journal.enter("scale")
+    image = tuple(journal.keep(scale(channels[c.name], c.scale), c.name) for c in order.rules.channels)
+    journal.enter("check")
+    rules = order.rules
+    note = check(image, labelled, channels=rules.channels, classes=rules.label.classes)
+    journal.keep_note(note, "image")
+    return image, labelled
+
+
+def _acquire(order: Order, channel: Channel, journal: Journal) -> tuple[Volume, str]:
+    """Return a channel as it was acquired, and its (pseudonymous) frame of reference."""
+    journal.enter("deidentify")
+    slices = _clean(order, order.plan.channels[channel.name], channel.name, journal)
+    journal.enter("convert")
+    volume: Volume = journal.keep(convert(slices, channel.quantity), channel.name)
+    return volume, str(slices[0].get("FrameOfReferenceUID", ""))
+
+
+def _clean(order: Order, refs: Sequence[SourceRef], about: str, journal: Journal) -> tuple[Dataset, ...]:
+    """Read source files and let them through the door."""
+    identified = Identified([read_dataset(content) for content in read_refs(refs)])
+    step = deidentify(identified, policy=order.policy, key=order.key, vocabulary=order.vocabulary)
+    clean: tuple[Dataset, ...] = journal.keep(step, about)
+    return clean
+
+
+def _draw(order: Order, drawn_on: tuple[Grid, str], journal: Journal) -> Annotation | None:
+    """Return the expert's drawing as masks, on the grid of the image it was drawn on or on its own."""
+    source = order.plan.label
+    if source is None:
+        return None
+    grid, frame = drawn_on
+    journal.enter("label")
+    if source.kind is Kind.MASK:
+        (content,) = read_refs([source.ref])
+        return annotation.read_mask(content, source.inside)
+    journal.enter("deidentify")
+    (dataset,) = _clean(order, [source.ref], "label", journal)
+    if source.kind is Kind.SEG:
+        journal.enter("label")
+        _same_frame(str(dataset.get("FrameOfReferenceUID", "")), frame, "label")
+        segments: Annotation = journal.keep(
+            annotation.read_seg(dataset, grid, threshold=order.rules.label.threshold), "label"
+        )
+        return segments
+    journal.enter("rasterise")
+    contours = annotation.read_rtstruct(dataset)
+    for roi_frame in contours.frames_of_reference:
+        _same_frame(roi_frame, frame, "label")
+    drawing: Annotation = journal.keep(rasterise(contours.rois, grid), "label")
+    return drawing
+
+
+def _same_frame(first: str, second: str, what: str) -> None:
+    """Refuse two frames of reference: the same millimetres are then not the same place (PS3.3 C.7.4.1)."""
+    if first and second and first != second:
+        raise LabelError("frame-of-reference", wanted="one frame of reference", found="two", where=what)
+
+
+def encode(image: Sequence[Volume], labelled: Volume | None) -> dict[str, nifti.NiftiFile]:
+    """Return the files of a finished case: `image` (channels last) and `label`, if there is one."""
+    data = image[0].data if len(image) == 1 else np.stack([volume.data for volume in image], axis=-1)
+    if data.dtype not in (np.int16, np.float32):
+        data = data.astype(np.float32)
+    files = {"image": nifti.encode(data, image[0].affine)}
+    if labelled is not None:
+        files["label"] = nifti.encode(labelled.data, labelled.affine)
+    return files
+
+
+def _record(
+    order: Order, journal: Journal, labelled: Volume | None, files: Mapping[str, nifti.NiftiFile]
+) -> dict[str, Json]:
+    plan = order.plan
+    sources: dict[str, Json] = {name: _keyed(order.key, refs) for name, refs in plan.channels.items()}
+    drawn: dict[str, Json] | None = None
+    if labelled is not None:
+        drawn = {**files["label"].facts, "classes": _classes(order.rules, labelled)}
+    if plan.label is not None:
+        sources["label"] = _keyed(order.key, [plan.label.ref])
+    return {
+        "format": "curate-case/1", "task": plan.task, "case": plan.case, "subset": plan.subset,
+        "subject": plan.subject, "sources": sources, "notes": journal.notes, "image": files["image"].facts,
+        "label": drawn, "warnings": list(plan.warnings),
+    }  # fmt: skip
+
+
+def _keyed(key: Key, refs: Sequence[SourceRef]) -> list[str]:
+    return ["hmac-sha256:" + key.digest("source", ref.digest).hex() for ref in refs]
+
+
+def _classes(rules: TaskRules, labelled: Volume) -> dict[str, Json]:
+    counts = np.bincount(labelled.data.ravel(), minlength=len(rules.label.classes) + 1)
+    ml = labelled.grid.voxel_ml
+    return {
+        str(item.value): {
+            "name": item.name,
+            "voxels": int(counts[item.value]),
+            "ml": f"{counts[item.value] * ml:.6f}",
+        }
+        for item in rules.label.classes
+    }
+
+
+def entry_of(order: Order) -> str:
+    """Return where the finished case stands in the store: its name is the keyed digest of all that makes it."""
+    return store.entry_name(order.key, order.action())
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What all cases of a task have in common."""
+
+    rules: TaskRules
+    policy: Policy
+    key: Key
+
+    @classmethod
+    def of(cls, workspace: Workspace, rules: TaskRules) -> Orders:
+        """Return what a workspace adds to a task's rules: the policy and the key."""
+        return cls(rules, load_policy(None), workspace.key())
+
+    def order(self, plan: CasePlan) -> Order:
+        """Return one case's order."""
+        return Order(plan, self.rules, self.policy, self.key)
+
+
+def read_order(workspace: Workspace, request: Request) -> Order:
+    """Return the planned case with the rules it was planned under."""
+    path = workspace.plans / f"{request.task}.jsonl"
+    rules = TaskRules.model_validate_json(read_line_at(path, 0)["rules"])
+    return Orders.of(workspace, rules).order(CasePlan.from_json(read_line_at(path, request.offset)))
+
+
+def run(request: Request, tell: Callable[[str], None]) -> Outcome:
+    """Make one case, or find it finished; whatever is wrong with it becomes a refusal.
+
+    Nothing a case leaves in memory outlives it, and nothing of its identity is in the outcome.
+    """
+    journal = Journal(tell)
+    try:
+        workspace = open_workspace(Path(request.workspace))
+        order = read_order(workspace, request)
+        entry = entry_of(order)
+        was_made = store.find(workspace.store, entry) is None
+        if was_made:
+            image, labelled = walk(order, journal)
+            journal.enter("store")
+            files = encode(image, labelled)
+            record = _record(order, journal, labelled, files)
+            store.put(workspace.store, entry, record, {name: file.content for name, file in files.items()})
+    except CurationError as error:
+        return Refusal.of(error, task=request.task, case=request.case, stage=journal.stage)
+    return Finished(request.task, request.case, entry, was_made, tuple(order.plan.warnings))

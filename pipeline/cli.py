@@ -1,0 +1,547 @@
+"""Words in, exit code out."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from pipeline import demo as phantom
+from pipeline import doctor as health
+from pipeline import export, release as releases
+from pipeline.audit import AuditReport, audit as audit_release
+from pipeline.index import index as index_sources
+from pipeline.io.ruleset import load_rules, load_task, rules_schema
+from pipeline.io.workspace import Workspace, create, locked, open_workspace
+from pipeline.model.errors import FAULTS, CurationError, RulesError, UsageError
+from pipeline.model.identified import Key
+from pipeline.model.record import Refusal
+from pipeline.plan import TaskPlan, plan as plan_tasks
+from pipeline.stages.explain import explain as in_words
+
+BUG, USAGE, REFUSED, INTERRUPTED = 1, 2, 3, 130
+AUDIT_FOUND = 5
+
+talk = Console(stderr=True, highlight=False, soft_wrap=True)
+"""Everything said to people goes to stderr; stdout is for data."""
+
+
+def main() -> None:
+    """Run the command line; end with the exit codes of the design."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(words: Sequence[str]) -> int:
+    """Run one command line and return its exit code."""
+    try:
+        result = curate.main(list(words), prog_name="curate", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Abort:
+        return _interrupted()
+    except KeyboardInterrupt:
+        return _interrupted()
+    except click.ClickException as fault:
+        fault.show(sys.stderr)
+        return fault.exit_code
+    except CurationError as error:
+        return _refused(error, "--json" in words)
+    except BaseException as fault:  # noqa: BLE001 - the last door: a bug must not quote what it was handling
+        return _bug(fault)
+
+
+def _interrupted() -> int:
+    talk.print("Interrupted. What was finished is kept: run the same line to go on.", markup=False)
+    return INTERRUPTED
+
+
+def _refused(error: CurationError, as_json: bool) -> int:
+    talk.print(f"curate: {error}", markup=False)
+    talk.print(f"`curate explain {error.code}` says more.", markup=False)
+    if as_json:
+        document = {"code": error.code, "wanted": error.wanted, "found": error.found, "where": error.where}
+        _print_json({"error": {**document, "advice": error.fault.advice}, "exit": error.exit_code})
+    return error.exit_code
+
+
+def _bug(fault: BaseException) -> int:
+    """Print where a bug is, not what it says: the text of a foreign exception may quote a person."""
+    talk.print("".join(traceback.format_tb(fault.__traceback__)), markup=False)
+    talk.print(
+        f"{type(fault).__name__}: this is a bug in curate. Its text is not shown: it may hold identity."
+    )
+    return BUG
+
+
+def _print_json(document: Mapping[str, Any]) -> None:
+    click.echo(json.dumps(document, indent=1, ensure_ascii=True))
+
+
+def _end(document: Mapping[str, Any], as_json: bool, last_line: str, code: int = 0) -> int:
+    """Print the result: one JSON document if asked for, and a last line with counts and what to do next."""
+    if as_json:
+        _print_json({**document, "exit": code})
+    talk.print(last_line, markup=False)
+    return code
+
+
+Told = Callable[[str, int, int], None]
+
+
+@contextmanager
+def _progress(title: str) -> Iterator[Told]:
+    """Yield what tells progress: a bar on a terminal, a plain line at each tenth in a log."""
+    if not talk.is_terminal:
+        yield _plain_progress()
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=talk, transient=True) as bars:
+        bar = bars.add_task(title, total=None)
+        yield lambda what, done, total: bars.update(
+            bar, description=what, completed=done, total=total or None
+        )
+
+
+def _plain_progress() -> Told:
+    said: set[tuple[str, int]] = set()
+
+    def told(what: str, done: int, total: int) -> None:
+        tenth = (what.partition(" |")[0], 10 * done // total if total else 0)
+        if tenth not in said and done:
+            said.add(tenth)
+            talk.print(f"{tenth[0]}: {done} of {total}" if total else what, markup=False)
+
+    return told
+
+
+workspace_option = click.option(
+    "-w",
+    "--workspace",
+    "folder",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The workspace folder.",
+)
+tasks_option = click.option(
+    "-t", "--task", "tasks", multiple=True, metavar="TASK", help="Only this task; repeatable."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+sources_argument = click.argument(
+    "sources", nargs=-1, required=True, metavar="SOURCE...", type=click.Path(exists=False, path_type=Path)
+)
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=None,
+    help="Processes; 1 works in this one. Default: one a processor.",
+)
+allow_option = click.option(
+    "--allow-refusals",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="End with 0 up to N refused cases.",
+)
+rules_option = click.option(
+    "--rules", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder with own rules."
+)
+cases_option = click.option(
+    "--cases", type=click.Path(path_type=Path), help="Case table (CSV): task, case, subject, ...."
+)
+release_option = click.option(
+    "-r", "--release", "target", type=click.Path(path_type=Path), required=True, help="The release folder."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="curate-releases")
+def curate() -> None:
+    """Turn clinical DICOM and expert labels into labelled image releases that people can trust."""
+
+
+@curate.command(epilog="Example: curate demo demo --task Task09_Spleen --cases 4")
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@tasks_option
+@click.option("--cases", type=click.IntRange(2, 999), default=4, show_default=True, help="Subjects a task.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Another seed, other voxels and names.")
+@json_option
+def demo(folder: Path, tasks: tuple[str, ...], cases: int, seed: int, as_json: bool) -> int:
+    """Write phantom DICOM and labels to DIR/source, and the truth to DIR/truth."""
+    with _progress("phantom") as told:
+        made = phantom.make(
+            folder, tasks=tasks or None, cases=cases, seed=seed, tell=lambda what: told(what, 0, 0)
+        )
+    return _end(
+        made.to_json(),
+        as_json,
+        f"Phantom written. Next: curate init WORKSPACE, then curate release {folder}/source ...",
+    )
+
+
+@curate.command(epilog="Example: curate init ws")
+@click.argument("folder", type=click.Path(path_type=Path), metavar="WORKSPACE")
+@click.option(
+    "--key", "key_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Take this key."
+)
+@json_option
+def init(folder: Path, key_file: Path | None, as_json: bool) -> int:
+    """Make a workspace with a new key and commented settings."""
+    workspace = create(folder, key_file)
+    document = {"workspace": str(folder), "key": workspace.key().fingerprint}
+    return _end(
+        document, as_json, f"Workspace made, key {document['key']}. Next: curate index SOURCE... -w {folder}"
+    )
+
+
+@curate.command(epilog="Example: curate index /data/export -w ws -t Task03_Liver")
+@sources_argument
+@workspace_option
+@click.option("-t", "--task", "task", metavar="TASK", help="Bind the sources to this task.")
+@json_option
+def index(sources: tuple[Path, ...], folder: Path, task: str | None, as_json: bool) -> int:
+    """Read every file (folders, .zip, .tar, .tar.gz) and what its header says."""
+    workspace = open_workspace(folder)
+    with locked(workspace), _progress("reading") as told:
+        counts = index_sources(workspace, sources, task, told)
+    line = ", ".join(f"{count} {name}" for name, count in counts.items())
+    return _end(counts, as_json, f"Indexed: {line}. Next: curate plan -w {folder}")
+
+
+@curate.command(epilog="Example: curate plan -w ws -t Task03_Liver --cases cases.csv")
+@workspace_option
+@tasks_option
+@rules_option
+@cases_option
+@json_option
+def plan(folder: Path, tasks: tuple[str, ...], rules: Path | None, cases: Path | None, as_json: bool) -> int:
+    """Say which series and labels make which case; every input's fate and why."""
+    workspace = open_workspace(folder)
+    with locked(workspace):
+        plans = plan_tasks(workspace, tasks, rules=rules, cases=cases)
+    _show_plans(plans)
+    refused = sum(len(made.refusals) for made in plans)
+    count = sum(len(made.cases) for made in plans)
+    line = (
+        f"Planned {count} cases, refused {refused}. Fates: private/fates.csv. Next: curate build -w {folder}"
+    )
+    return _end(
+        {"tasks": [made.to_json() for made in plans]}, as_json, line, REFUSED if refused or not count else 0
+    )
+
+
+def _show_plans(plans: Sequence[TaskPlan]) -> None:
+    table = Table("task", "training", "test", "refused", "warnings")
+    for made in plans:
+        training = sum(case.subset == "training" for case in made.cases)
+        warned = sum(bool(case.warnings) for case in made.cases)
+        table.add_row(
+            made.task, str(training), str(len(made.cases) - training), str(len(made.refusals)), str(warned)
+        )
+    talk.print(table)
+    _show_refusals([refusal for made in plans for refusal in made.refusals])
+
+
+def _show_refusals(refusals: Sequence[Refusal]) -> None:
+    for refusal in refusals:
+        place = f", at {refusal.where}" if refusal.where else ""
+        talk.print(
+            f"refused {refusal.task} {refusal.case or 'all cases'} in {refusal.stage}: {refusal.code}: wanted "
+            f"{refusal.wanted}, found {refusal.found}{place}. {FAULTS[refusal.code].advice}",
+            markup=False,
+        )
+
+
+@curate.command(epilog="Example: curate build -w ws --workers 4")
+@workspace_option
+@tasks_option
+@workers_option
+@allow_option
+@json_option
+def build(
+    folder: Path, tasks: tuple[str, ...], workers: int | None, allow_refusals: int, as_json: bool
+) -> int:
+    """Make every planned case; what is finished already is not made again."""
+    workspace = open_workspace(folder)
+    with locked(workspace):
+        built = _build(workspace, tasks, workers)
+    code = REFUSED if len(built.refusals) > allow_refusals else 0
+    line = f"Made {built.made} cases, {built.reused} were there, refused {len(built.refusals)}. Next: curate pack"
+    return _end(built.to_json(), as_json, f"{line} -w {folder} -r RELEASE", code)
+
+
+def _build(workspace: Workspace, tasks: Sequence[str], workers: int | None) -> releases.Built:
+    total = sum(len(task.requests) for task in releases.planned(workspace, tasks))
+    count = workers or workspace.settings().workers or os.cpu_count() or 1
+    done = 0
+
+    def ended() -> None:
+        nonlocal done
+        done += 1
+        told("cases", done, total)
+
+    with _progress("cases") as told:
+        built = releases.build(
+            workspace,
+            tasks,
+            workers=count,
+            told=lambda case, stage: told(f"cases | {case}: {stage}", done, total),
+            ended=ended,
+        )
+    _show_refusals(built.refusals)
+    return built
+
+
+@curate.command(epilog="Example: curate pack -w ws -r release")
+@workspace_option
+@release_option
+@tasks_option
+@json_option
+def pack(folder: Path, target: Path, tasks: tuple[str, ...], as_json: bool) -> int:
+    """Write dataset.json, TARs and manifests."""
+    workspace = open_workspace(folder)
+    with locked(workspace):
+        packed = _pack(workspace, target, tasks)
+    line = f"Packed {len(packed)} tasks. Next: curate audit {target} -w {folder}"
+    return _end({"tasks": [task.to_json() for task in packed]}, as_json, line)
+
+
+def _pack(workspace: Workspace, target: Path, tasks: Sequence[str]) -> list[releases.Packed]:
+    packed = releases.pack(
+        workspace, target, tasks, told=lambda task: talk.print(f"packing {task}", markup=False)
+    )
+    for task in packed:
+        if task.missing:
+            talk.print(
+                f"{task.task}: {task.missing} published cases are not in this release; its manifest lists them."
+            )
+        for subset in ("training", "test"):
+            if not task.entry[subset]:
+                talk.print(
+                    f"{task.task}: no {subset} case; some consumers do not load such a task.", markup=False
+                )
+    return packed
+
+
+@curate.command(epilog="Example: curate release demo/source -w ws -r release")
+@sources_argument
+@workspace_option
+@release_option
+@click.option(
+    "-t",
+    "--task",
+    "tasks",
+    multiple=True,
+    metavar="TASK",
+    help="Only this task; one binds the sources to it.",
+)
+@rules_option
+@cases_option
+@workers_option
+@allow_option
+@json_option
+def release(
+    sources: tuple[Path, ...],
+    folder: Path,
+    target: Path,
+    tasks: tuple[str, ...],
+    as_json: bool,
+    **options: Any,
+) -> int:
+    """Index, plan, build, pack and audit in one go."""
+    workspace = open_workspace(folder)
+    with locked(workspace):
+        with _progress("reading") as told:
+            index_sources(workspace, sources, tasks[0] if len(tasks) == 1 else None, told)
+        plans = plan_tasks(workspace, tasks, rules=options["rules"], cases=options["cases"])
+        _show_plans(plans)
+        names = [made.task for made in plans]
+        built = _build(workspace, names, options["workers"])
+        packed = _pack(workspace, target, names)
+    report = _audit(target, folder)
+    code = REFUSED if len(built.refusals) > options["allow_refusals"] else 0
+    document = {
+        "built": built.to_json(),
+        "tasks": [task.to_json() for task in packed],
+        "audit": report.to_json(),
+    }
+    line = f"Released {len(packed)} tasks, refused {len(built.refusals)} cases, audit findings {len(report.findings)}."
+    return _end(document, as_json, f"{line} They lie in {target}", AUDIT_FOUND if report.findings else code)
+
+
+@curate.command(epilog="Example: curate audit release")
+@click.argument("target", type=click.Path(path_type=Path), metavar="RELEASE")
+@click.option(
+    "-w", "--workspace", "folder", type=click.Path(path_type=Path), help="Check back to the source files."
+)
+@json_option
+def audit(target: Path, folder: Path | None, as_json: bool) -> int:
+    """Check a release against its manifests; with -w, also the chain back to the sources."""
+    if folder is not None:
+        open_workspace(folder)
+    report = _audit(target, folder)
+    line = f"Audited: {len(report.findings)} findings." + (
+        " Do not use this release." if report.findings else ""
+    )
+    return _end(report.to_json(), as_json, line, AUDIT_FOUND if report.findings else 0)
+
+
+def _audit(target: Path, folder: Path | None) -> AuditReport:
+    report = audit_release(target, workspace=folder, tell=lambda what: talk.print(what, markup=False))
+    for finding in report.findings[:100]:
+        talk.print(f"found {finding}", markup=False)
+    return report
+
+
+@curate.command(epilog="Example: curate convert /data/export -o nifti --labels")
+@sources_argument
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, metavar="DIR", help="New folder."
+)
+@click.option(
+    "--labels", "with_labels", is_flag=True, help="Also each RTSTRUCT ROI and SEG segment as a mask."
+)
+@click.option(
+    "-w", "--workspace", "folder", type=click.Path(path_type=Path), help="Use this workspace's key."
+)
+@json_option
+def convert(
+    sources: tuple[Path, ...], output: Path, with_labels: bool, folder: Path | None, as_json: bool
+) -> int:
+    """Write every series as de-identified RAS NIfTI with a JSON sidecar; no task, no rules."""
+    key = Key(secrets.token_bytes(32)) if folder is None else open_workspace(folder).key()
+    with _progress("converting") as told:
+        made = export.convert_sources(sources, output, key=key, with_labels=with_labels, told=told)
+    return _exported(made, as_json, f"Converted {len(made.written)} volumes")
+
+
+@curate.command(epilog="Example: curate deidentify /data/export -o clean -w ws")
+@sources_argument
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, metavar="DIR", help="New folder."
+)
+@workspace_option
+@json_option
+def deidentify(sources: tuple[Path, ...], output: Path, folder: Path, as_json: bool) -> int:
+    """Write every instance as de-identified DICOM."""
+    with _progress("de-identifying") as told:
+        made = export.deidentify_sources(sources, output, key=open_workspace(folder).key(), told=told)
+    return _exported(made, as_json, f"De-identified {made.used} instances")
+
+
+def _exported(made: export.Exported, as_json: bool, done: str) -> int:
+    for refusal in made.refused[:100]:
+        talk.print(
+            f"refused {refusal['name']}: {refusal['code']}: wanted {refusal['wanted']}, found {refusal['found']}"
+        )
+    document = made.to_json()
+    fates = ", ".join(f"{count} {code}" for code, count in document["fates"].items())  # type: ignore[union-attr]
+    return _end(
+        document,
+        as_json,
+        f"{done}, refused {len(made.refused)}. Files: {fates}.",
+        REFUSED if made.is_incomplete else 0,
+    )
+
+
+@curate.group()
+def rules() -> None:
+    """Validate rules, print their JSON Schema, say in words what they do."""
+
+
+@rules.command("check", epilog="Example: curate rules check my-rules/Task11_Kidney.yaml")
+@click.argument("files", nargs=-1, metavar="[FILE]...", type=click.Path(exists=True, path_type=Path))
+@json_option
+def rules_check(files: tuple[Path, ...], as_json: bool) -> int:
+    """Read rules strictly; every fault with its place. Without FILE, the shipped ones."""
+    loaded = [load_task(path) for path in files] or list(load_rules(None).values())
+    document = {"rules": [{"task": item.rules.task, "digest": item.digest} for item in loaded]}
+    return _end(document, as_json, "\n".join(f"{item.rules.task}: well" for item in loaded))
+
+
+@rules.command("schema", epilog="Example: curate rules schema > rules.schema.json")
+@json_option
+def rules_schema_command(as_json: bool) -> int:
+    """Print the JSON Schema of a rules file."""
+    _print_json(rules_schema())
+    return 0
+
+
+@rules.command("explain", epilog="Example: curate rules explain Task05_Prostate")
+@click.argument("names", nargs=-1, required=True, metavar="FILE|TASK...")
+@rules_option
+@json_option
+def rules_explain(names: tuple[str, ...], rules: Path | None, as_json: bool) -> int:
+    """Say in words what a task's rules do."""
+    known = {} if all(Path(name).is_file() for name in names) else load_rules(rules)
+    texts = {}
+    for name in names:
+        if not Path(name).is_file() and name not in known:
+            raise RulesError("rules-not-found", wanted=name, found="rules for " + ", ".join(sorted(known)))
+        loaded = load_task(Path(name)) if Path(name).is_file() else known[name]
+        texts[loaded.rules.task] = in_words(loaded.rules, loaded.published)
+    if not as_json:
+        click.echo("\n\n".join(texts.values()))
+    return _end({"explained": texts}, as_json, f"Explained {len(texts)} tasks.")
+
+
+@curate.command(epilog="Example: curate status -w ws")
+@workspace_option
+@json_option
+def status(folder: Path, as_json: bool) -> int:
+    """Say what is indexed, planned, finished, refused and pending, and every file's fate in counts."""
+    document = releases.status(open_workspace(folder))
+    table = Table("task", "planned", "finished", "refused", "pending")
+    for task in document["tasks"]:  # type: ignore[union-attr]
+        table.add_row(*(str(task[column.header]) for column in table.columns))  # type: ignore[index,call-overload]
+    talk.print(table)
+    for name, count in {**document["fates"], **document["codes"]}.items():  # type: ignore[dict-item]
+        talk.print(f"{count} files {name}", markup=False)
+    return _end(document, as_json, f"{document['files']} files; each one's fate is in private/fates.csv")
+
+
+@curate.command(epilog="Example: curate doctor -w ws")
+@click.option(
+    "-w", "--workspace", "folder", type=click.Path(path_type=Path), help="Look at this workspace too."
+)
+@json_option
+def doctor(folder: Path | None, as_json: bool) -> int:
+    """Look whether this machine and workspace can do the work."""
+    findings = health.doctor(folder)
+    table = Table("what", "found", "well", "what to do")
+    for finding in findings:
+        table.add_row(
+            finding.what,
+            finding.found,
+            "yes" if finding.is_well else "NO",
+            "" if finding.is_well else finding.advice,
+        )
+    talk.print(table)
+    ill = sum(not finding.is_well for finding in findings)
+    document = {"findings": [finding.to_json() for finding in findings]}
+    return _end(
+        document, as_json, "All is well." if not ill else f"{ill} things want attention.", USAGE if ill else 0
+    )
+
+
+@curate.command(epilog="Example: curate explain missing-slice")
+@click.argument("code")
+@json_option
+def explain(code: str, as_json: bool) -> int:
+    """Say what a refusal code means and what to do about it."""
+    if code not in FAULTS:
+        raise UsageError("bad-usage", wanted="a code: " + ", ".join(sorted(FAULTS)), found="another word")
+    fault = FAULTS[code]
+    document = {"code": code, "meaning": fault.meaning, "advice": fault.advice, "who": fault.who}
+    if not as_json:
+        click.echo(f"{code}: {fault.meaning}\nWhat to do: {fault.advice}\nWho acts: {fault.who}")
+    return _end(document, as_json, "See docs/refusals.md for all codes.")

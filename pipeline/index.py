@@ -1,0 +1,126 @@
+"""Read every source file into the index: what it is, what its header says, what it is bound to."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from pipeline.io import ledger
+from pipeline.io.dicom import is_dicom, read_header
+from pipeline.io.ledger import Row, Stamped
+from pipeline.io.source import Entry, entries, files_below, read_entry, stamp_of
+from pipeline.io.workspace import Workspace
+from pipeline.model.errors import CurationError, SelectionError, UsageError, fate_of
+from pipeline.model.series import Fate, Kind, SourceFile, SourceRef
+
+Told = Callable[[str, int, int], None]
+"""Told (what, done, of how many) on long work; 0 when the whole is not known."""
+
+TASK_FOLDER = re.compile(r"Task\d{2}_[A-Za-z0-9]+")
+TABLE_NAME = "cases.csv"
+_MASK_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha")
+
+
+def index(workspace: Workspace, sources: Sequence[Path], task: str | None, told: Told) -> dict[str, int]:
+    """Read every file below the sources into the index; return how many there are of each kind.
+
+    A file whose size and time have not changed since it was indexed is not read again.
+
+    Raises
+    ------
+    UsageError
+        no-sources, when a source is not there or holds no file at all.
+    SelectionError
+        no-images, when there are files, each with its fate, but no image among them.
+    """
+    key = workspace.key()
+    for source in sources:
+        root = source.resolve()
+        path = ledger.index_path(workspace.index, root, key)
+        count = ledger.write_index(path, root, _look(root, task, path, told))
+        if count == 0:
+            path.unlink()
+            raise UsageError("no-sources", wanted="files below each SOURCE", found="none")
+    kinds: Counter[str] = Counter()
+    rows = []
+    for file in ledger.read_index(workspace.index):
+        kinds[file.kind.value] += 1
+        rows.append(_first_row(file))
+    ledger.write_fates(workspace.private / "fates.csv", rows, key)
+    if not kinds[Kind.IMAGE.value]:
+        raise SelectionError(
+            "no-images", wanted="CT, MR or PET images", found=f"{kinds.total()} files, none of them one"
+        )
+    return {"files": kinds.total(), **dict(sorted(kinds.items()))}
+
+
+def _first_row(file: SourceFile) -> Row:
+    if file.code is None:
+        return Row(file, Fate.PENDING, task=file.task or "")
+    return Row(file, Fate(fate_of(file.code)), file.code, file.task or "")
+
+
+def look(root: Path, told: Told) -> Iterator[SourceFile]:
+    """Yield what every file below a root is, without a workspace."""
+    places = list(files_below(root))
+    for done, (place, inside, code) in enumerate(places):
+        told("files read", done + 1, len(places))
+        for entry in entries(place, inside, code):
+            yield _line(entry, None)
+
+
+def _look(root: Path, task: str | None, path: Path, told: Told) -> Iterator[Stamped]:
+    """Yield an index line for every file below a root, taking over what has not changed."""
+    known: dict[str, list[Stamped]] = defaultdict(list)
+    for line in ledger.read_index_file(path) if path.exists() else ():
+        known[line[0].ref.path].append(line)
+    places = list(files_below(root))
+    for done, (place, inside, code) in enumerate(places):
+        told("files read", done + 1, len(places))
+        before = known.get(str(place), [])
+        if before and code is None and before[0][1] == stamp_of(place) != (0, 0):
+            for file, stamp in before:
+                yield replace(file, task=_binding(file.inside, root, task)), stamp
+        else:
+            for entry in entries(place, inside, code):
+                yield _line(entry, _binding(entry.inside, root, task)), entry.stamp
+
+
+def _binding(inside: str, root: Path, task: str | None) -> str | None:
+    """Return the task a source is bound to: as said, else by a folder directly below the root, or the root."""
+    if task is not None:
+        return task
+    top, _, rest = inside.partition("/")
+    for name in (top if rest else "", root.name.partition(".")[0]):
+        if TASK_FOLDER.fullmatch(name):
+            return name
+    return None
+
+
+def _line(entry: Entry, task: str | None) -> SourceFile:
+    """Return the index line of one entry; whatever is wrong with it is its code."""
+    ref = SourceRef(entry.path, entry.member, "", 0)
+    if entry.code is not None:
+        return SourceFile(ref, entry.inside, task, Kind.OTHER, entry.code)
+    try:
+        content = read_entry(entry)
+        ref = replace(ref, digest=hashlib.sha256(content).hexdigest(), size=len(content))
+        return _recognised(ref, entry.inside, task, content)
+    except CurationError as error:
+        return SourceFile(ref, entry.inside, task, Kind.OTHER, error.code)
+
+
+def _recognised(ref: SourceRef, inside: str, task: str | None, content: bytes) -> SourceFile:
+    name = PurePosixPath(inside).name.lower()
+    if is_dicom(content[:132]):
+        header = read_header(content)
+        return SourceFile(ref, inside, task, header.kind, header.code, header.facts)
+    if name.endswith(_MASK_SUFFIXES):
+        return SourceFile(ref, inside, task, Kind.MASK)
+    if name == TABLE_NAME:
+        return SourceFile(ref, inside, task, Kind.TABLE)
+    return SourceFile(ref, inside, task, Kind.OTHER, "not-dicom")

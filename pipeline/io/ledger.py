@@ -1,0 +1,154 @@
+"""The private ledger: index, plans, crosswalk and fates, as JSON lines and CSV under private/."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from pipeline.io.durable import write_bytes, writing
+from pipeline.model.identified import Key
+from pipeline.model.series import Fate, Kind, SourceFile, SourceRef
+
+INDEX_FORMAT = "curate-index/1"
+_PRIVATE = 0o600
+
+Stamped = tuple[SourceFile, tuple[int, int]]
+"""An index line, and the size and modification time that speed up a second look."""
+
+
+def index_path(folder: Path, root: Path, key: Key) -> Path:
+    """Return where the index of one source root lies: indexing the root again replaces it."""
+    return folder / f"{key.token('index', str(root), 24)}.jsonl"
+
+
+def write_index(path: Path, root: Path, lines: Iterable[Stamped]) -> int:
+    """Write an index file line by line; return the number of files in it."""
+    count = 0
+    with writing(path, _PRIVATE) as stream:
+        stream.write(_line({"format": INDEX_FORMAT, "root": str(root)}))
+        for file, stamp in lines:
+            stream.write(_line(_file_to_json(file) | {"stamp": list(stamp)}))
+            count += 1
+    return count
+
+
+def _line(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+
+
+def _file_to_json(file: SourceFile) -> dict[str, Any]:
+    return {
+        "ref": file.ref.to_json(),
+        "inside": file.inside,
+        "task": file.task,
+        "kind": file.kind.value,
+        "code": file.code,
+        "facts": file.facts,
+    }
+
+
+def _file_from_json(line: Mapping[str, Any]) -> SourceFile:
+    return SourceFile(
+        SourceRef(*line["ref"]), line["inside"], line["task"], Kind(line["kind"]), line["code"], line["facts"]
+    )
+
+
+def read_index_file(path: Path) -> Iterator[Stamped]:
+    """Yield the lines of one index file."""
+    with path.open("rb") as stream:
+        next(stream, None)
+        for line in stream:
+            document = json.loads(line)
+            size, modified = document["stamp"]
+            yield _file_from_json(document), (size, modified)
+
+
+def read_index(folder: Path) -> Iterator[SourceFile]:
+    """Yield every indexed file of a workspace, in the byte order of the source roots."""
+    heads = [(_root_of(path), path) for path in folder.glob("*.jsonl")]
+    for _, path in sorted(heads):
+        for file, _ in read_index_file(path):
+            yield file
+
+
+def _root_of(path: Path) -> str:
+    with path.open("rb") as stream:
+        return str(json.loads(stream.readline())["root"])
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of fates.csv: what became of an input file."""
+
+    file: SourceFile
+    fate: Fate
+    code: str = ""
+    task: str = ""
+    case: str = ""
+    role: str = ""
+
+
+FATE_COLUMNS = ("ref", "fate", "code", "stage", "task", "case", "role", "path", "member")
+"""Columns of fates.csv; `stage` is where the fate was said, `role` the channel or `label`."""
+
+
+def reference(key: Key, ref: SourceRef) -> str:
+    """Return the short keyed name of a source file, by which messages and refusals speak of it."""
+    return key.token("ref", f"{ref.path}\x00{ref.member or ''}", 10)
+
+
+def write_fates(path: Path, rows: Iterable[Row], key: Key) -> None:
+    """Write one row an input file; a curator opens it in a table program."""
+    rewrite_fates(path, (_cells(row, key) for row in rows))
+
+
+def _cells(row: Row, key: Key) -> dict[str, str]:
+    ref = row.file.ref
+    return {
+        "ref": reference(key, ref),
+        "fate": row.fate.value,
+        "code": row.code,
+        "stage": "index" if row.fate is Fate.PENDING else "plan",
+        "task": row.task,
+        "case": row.case,
+        "role": row.role,
+        "path": ref.path,
+        "member": ref.member or "",
+    }
+
+
+def rewrite_fates(path: Path, rows: Iterable[Mapping[str, str]]) -> None:
+    """Write rows as `read_fates` gave them."""
+    text = StringIO(newline="")
+    writer = csv.DictWriter(text, FATE_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    # Paths on Linux may be any bytes; what is not UTF-8 is written as the file system gave it.
+    write_bytes(path, text.getvalue().encode("utf-8", "surrogateescape"), _PRIVATE)
+
+
+def read_fates(path: Path) -> list[dict[str, str]]:
+    """Return the rows of fates.csv, none when there is no such file."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def read_crosswalk(path: Path) -> dict[str, tuple[str, str]]:
+    """Return candidate -> (case, subset) as dealt before; numbers never move between releases."""
+    if not path.exists():
+        return {}
+    document: dict[str, list[str]] = json.loads(path.read_text("utf-8"))
+    return {candidate: (case, subset) for candidate, (case, subset) in document.items()}
+
+
+def write_crosswalk(path: Path, dealt: Mapping[str, tuple[str, str]]) -> None:
+    """Remember what was dealt."""
+    text = json.dumps({name: list(dealt[name]) for name in sorted(dealt)}, indent=0)
+    write_bytes(path, text.encode(), _PRIVATE)

@@ -1,0 +1,69 @@
+"""Finished cases, each in a folder named by what it was made from; whole, or not there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.io.document import canonical, digest_of
+from pipeline.io.durable import flush_folder, refusing_full_disk, temporary_name, write_bytes
+from pipeline.model.identified import Key
+from pipeline.model.record import Json
+
+RECORD = "record.json"
+_FILES = {"image": "image.nii.gz", "label": "label.nii.gz"}
+
+
+def entry_name(key: Key, action: Json) -> str:
+    """Return the folder of an action: `KK/KEY` below the store, keyed, because it depends on source digests."""
+    name = key.token("store", canonical(action).decode(), 40)
+    return f"{name[:2]}/{name}"
+
+
+def find(store: Path, entry: str) -> Mapping[str, Any] | None:
+    """Return the record of a finished case whose files match its digests, None when there is none to trust."""
+    try:
+        content = (store / entry / RECORD).read_bytes()
+        record: dict[str, Any] = json.loads(content)
+        whole = all(
+            record[part] is None or digest_of((store / entry / name).read_bytes()) == record[part]["file"]
+            for part, name in _FILES.items()
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return record if whole and canonical(record) == content else None
+
+
+def is_there(store: Path, entry: str) -> bool:
+    """Whether a case stands in the store, without looking into its files; for counts."""
+    return (store / entry / RECORD).is_file()
+
+
+def put(store: Path, entry: str, record: Mapping[str, Json], files: Mapping[str, bytes]) -> None:
+    """Place a finished case: all its files under a temporary folder, flushed, then renamed into place.
+
+    `files` maps `image` and `label` to their bytes. What stood there before was not to be trusted (see
+    `find`) or came from a run beside this one, and is replaced.
+    """
+    target = store / entry
+    with refusing_full_disk():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staging = temporary_name(target.parent)
+        staging.mkdir()
+        for part, content in files.items():
+            write_bytes(staging / _FILES[part], content)
+        write_bytes(staging / RECORD, canonical(dict(record)))
+        if target.exists():
+            _remove(target, temporary_name(target.parent))
+        staging.rename(target)
+        flush_folder(target.parent)
+
+
+def _remove(target: Path, grave: Path) -> None:
+    """Take an entry away in one step, then delete it."""
+    target.rename(grave)
+    for file in grave.iterdir():
+        file.unlink()
+    grave.rmdir()

@@ -1,0 +1,90 @@
+"""What a plan says of one case: which files make which channel, which make the label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.model.series import Kind, SourceFile, SourceRef, Stack
+
+TRAINING, TEST = "training", "test"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One study of one subject that may become a case of a task.
+
+    `name` is the keyed token under which its number is remembered; `row` is its line of the case table.
+    """
+
+    name: str
+    subject: str
+    stacks: Sequence[Stack]
+    labels: Sequence[SourceFile]
+    row: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What the rules choose of a candidate: a stack for each channel by name, and its label, if it has one."""
+
+    channels: Mapping[str, Stack]
+    label: SourceFile | None
+    warnings: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSource:
+    """The label's kind and file."""
+
+    kind: Kind
+    ref: SourceRef
+    inside: str
+
+
+@dataclass(frozen=True, slots=True)
+class CasePlan:
+    """One line of a plan; private, because it names source files."""
+
+    task: str
+    case: str
+    subset: str
+    subject: str
+    channels: Mapping[str, Sequence[SourceRef]]
+    label: LabelSource | None
+    half_turn: Mapping[str, str] | None
+    warnings: Sequence[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the line as one JSON object."""
+        label = None
+        if self.label is not None:
+            label = {
+                "kind": self.label.kind.value,
+                "ref": self.label.ref.to_json(),
+                "inside": self.label.inside,
+            }
+        return {
+            "kind": "case",
+            "task": self.task,
+            "case": self.case,
+            "subset": self.subset,
+            "subject": self.subject,
+            "channels": {name: [ref.to_json() for ref in refs] for name, refs in self.channels.items()},
+            "label": label,
+            "half_turn": None if self.half_turn is None else dict(self.half_turn),
+            "warnings": list(self.warnings),
+        }
+
+    @classmethod
+    def from_json(cls, line: Mapping[str, Any]) -> CasePlan:
+        """Return the plan that `to_json` wrote."""
+        label = line["label"]
+        if label is not None:
+            label = LabelSource(Kind(label["kind"]), SourceRef(*label["ref"]), label["inside"])
+        channels = {name: tuple(SourceRef(*ref) for ref in refs) for name, refs in line["channels"].items()}
+        return cls(
+            line["task"], line["case"], line["subset"], line["subject"], channels, label, line["half_turn"],
+            tuple(line["warnings"]),
+        )  # fmt: skip

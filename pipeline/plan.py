@@ -1,0 +1,358 @@
+"""Plan which files make which case, and give every input file its fate."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.io import ledger
+from pipeline.io.document import write_lines
+from pipeline.io.ledger import Row
+from pipeline.io.ruleset import LoadedRules, load_rules
+from pipeline.io.table import CaseTable, TableRow, read_table
+from pipeline.io.workspace import Workspace
+from pipeline.model.errors import CurationError, RulesError, SelectionError, UsageError, fate_of
+from pipeline.model.identified import Key
+from pipeline.model.plan import Candidate, CasePlan, Choice, LabelSource
+from pipeline.model.record import Json, Refusal
+from pipeline.model.series import Fate, SourceFile, SourceRef
+from pipeline.stages.deidentify import subject_token
+from pipeline.stages.gather import gather
+from pipeline.stages.ingest import Grouping, ingest
+from pipeline.stages.match import half_turn, is_wanted, labels_meant, match
+from pipeline.stages.split import Entrant, deal
+
+PLAN_FORMAT = "curate-plan/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """One task's plan while it is made: its rules, its candidates, and what was chosen of each."""
+
+    loaded: LoadedRules
+    candidates: Sequence[Candidate]
+    chosen: Mapping[str, Choice | CurationError]
+    has_table: bool
+
+    @property
+    def task(self) -> str:
+        """The task's name."""
+        return self.loaded.rules.task
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPlan:
+    """A finished plan of one task, as the summary tells it."""
+
+    task: str
+    cases: Sequence[CasePlan]
+    refusals: Sequence[Refusal]
+
+    def to_json(self) -> dict[str, Json]:
+        """Return counts, case ids and refusals; no identity."""
+        return {
+            "task": self.task,
+            "training": sum(case.subset == "training" for case in self.cases),
+            "test": sum(case.subset == "test" for case in self.cases),
+            "refused": [refusal.to_json() for refusal in self.refusals],
+            "warnings": [f"{case.case}: {text}" for case in self.cases for text in case.warnings],
+        }
+
+
+@dataclass(slots=True)
+class _Fates:
+    """The fate of every file while plans are made: a used file stays used, whatever another task says."""
+
+    rows: dict[SourceRef, Row] = field(default_factory=dict)
+
+    def say(self, row: Row) -> None:
+        before = self.rows.get(row.file.ref)
+        if before is None or _WEIGHT[row.fate] > _WEIGHT[before.fate]:
+            self.rows[row.file.ref] = row
+
+
+_WEIGHT = {Fate.PENDING: 0, Fate.IGNORED: 1, Fate.REFUSED: 2, Fate.USED: 3}
+
+
+def plan(
+    workspace: Workspace, tasks: Sequence[str], *, rules: Path | None = None, cases: Path | None = None
+) -> list[TaskPlan]:
+    """Plan every task that is asked for, or that the index is bound to; write plans and fates.
+
+    Raises
+    ------
+    UsageError
+        nothing-indexed, rules-not-found, rules-invalid, or a case table that does not read.
+    """
+    known = load_rules(rules or _own_rules(workspace))
+    files = list(ledger.read_index(workspace.index))
+    if not files:
+        raise UsageError("nothing-indexed", wanted="an index", found="none")
+    grouping = ingest(files)
+    key = workspace.key()
+    tables = _tables(grouping, cases)
+    drafts = [_draft(_rules_of(task, known), grouping, tables, key) for task in _asked(tasks, files, known)]
+    drafts = _refuse_contested([draft for draft in drafts if draft.candidates or draft.task in tasks])
+    fates = _Fates()
+    plans = [_finish(workspace, draft, key, fates) for draft in drafts]
+    _forget_others(workspace, plans, tasks)
+    _say_the_rest(grouping, drafts, fates)
+    ledger.write_fates(workspace.private / "fates.csv", [fates.rows[file.ref] for file in files], key)
+    return plans
+
+
+def _own_rules(workspace: Workspace) -> Path | None:
+    folder = workspace.settings().rules
+    return None if folder is None else (workspace.root / folder)
+
+
+def _asked(tasks: Sequence[str], files: Iterable[SourceFile], known: Mapping[str, LoadedRules]) -> list[str]:
+    """Return the tasks to plan: those named, else those bound, and all others too if a source is unbound."""
+    if tasks:
+        return sorted(set(tasks))
+    bound = {file.task for file in files}
+    named = {task for task in bound if task is not None}
+    return sorted(named | set(known) if None in bound else named)
+
+
+def _rules_of(task: str, known: Mapping[str, LoadedRules]) -> LoadedRules:
+    if task not in known:
+        raise RulesError(
+            "rules-not-found", wanted=f"{task}.yaml", found="rules for " + ", ".join(sorted(known))
+        )
+    return known[task]
+
+
+def _tables(grouping: Grouping, given: Path | None) -> list[CaseTable]:
+    found = [read_table(Path(file.ref.path), file) for file in grouping.tables]
+    return [read_table(given, None)] if given is not None else found
+
+
+def _draft(loaded: LoadedRules, grouping: Grouping, tables: Sequence[CaseTable], key: Key) -> Draft:
+    task = loaded.rules.task
+    stacks = [stack for stack in grouping.stacks if stack.task in (None, task)]
+    labels = [label for label in grouping.labels if label.task in (None, task)]
+    rows = [row for table in tables for row in table.rows_of(loaded.rules)]
+    studies = gather(stacks, labels, lambda study: key.token("candidate", "\x00".join((task, *study))))
+    if rows:
+        candidates = [_from_table(row, studies, labels, key) for row in rows]
+    else:
+        candidates = [study for study in studies if _is_candidate(loaded, study)]
+        candidates += _barren_subjects(studies, candidates)
+    chosen = {candidate.name: _choose(loaded, candidate) for candidate in candidates}
+    return Draft(loaded, candidates, chosen, bool(rows))
+
+
+def _is_candidate(loaded: LoadedRules, study: Candidate) -> bool:
+    return any(is_wanted(loaded.rules, stack) for stack in study.stacks)
+
+
+def _barren_subjects(studies: Sequence[Candidate], candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return a study of each bound subject that has none with a wanted series: it is refused, not lost."""
+    served = {candidate.subject for candidate in candidates}
+    barren: dict[str, Candidate] = {}
+    for study in studies:
+        if study.subject not in served and study.stacks[0].task is not None:
+            barren.setdefault(study.subject, study)
+    return list(barren.values())
+
+
+def _from_table(
+    row: TableRow, studies: Sequence[Candidate], labels: Sequence[SourceFile], key: Key
+) -> Candidate:
+    """Return a table's line with the stacks of its subject or study; a named label may lie anywhere."""
+    meant = [study for study in studies if row.means(study)]
+    near = tuple(label for study in meant for label in study.labels)
+    return Candidate(
+        key.token("candidate", "\x00".join((row.task, row.case))),
+        row.subject,
+        tuple(stack for study in meant for stack in study.stacks),
+        tuple(labels) if row.cells.get("label") else near,
+        row.cells,
+    )
+
+
+def _choose(loaded: LoadedRules, candidate: Candidate) -> Choice | CurationError:
+    try:
+        if candidate.row and not candidate.stacks:
+            raise SelectionError(
+                "case-table-wrong", wanted="the subject that the table names", found="no series of it"
+            )
+        if not candidate.subject:
+            raise SelectionError("missing-identifier", wanted="a Patient ID", found="none", where="PatientID")
+        return match(loaded.rules, candidate)
+    except CurationError as error:
+        return error
+
+
+def _refuse_contested(drafts: Sequence[Draft]) -> list[Draft]:
+    """Refuse, for every task, a series of an unbound source that more than one of them chose."""
+    wanted: dict[SourceRef, set[str]] = defaultdict(set)
+    for draft in drafts:
+        for ref in (ref for choice in draft.chosen.values() for ref in _chosen_refs(choice)):
+            wanted[ref].add(draft.task)
+    contested = {ref: sorted(names) for ref, names in wanted.items() if len(names) > 1}
+    return [
+        replace(draft, chosen={n: _uncontested(c, contested) for n, c in draft.chosen.items()})
+        for draft in drafts
+    ]
+
+
+def _chosen_refs(choice: Choice | CurationError) -> list[SourceRef]:
+    if isinstance(choice, CurationError):
+        return []
+    return [stack.files[0].ref for stack in choice.channels.values()]
+
+
+def _uncontested(
+    choice: Choice | CurationError, contested: Mapping[SourceRef, Sequence[str]]
+) -> Choice | CurationError:
+    for ref in _chosen_refs(choice):
+        if ref in contested:
+            return SelectionError("two-tasks-want-it", wanted="one task", found=" and ".join(contested[ref]))
+    return choice
+
+
+def _finish(workspace: Workspace, draft: Draft, key: Key, fates: _Fates) -> TaskPlan:
+    """Deal numbers, write the task's plan, and say the fates of its files."""
+    memory = workspace.private / "crosswalk" / f"{draft.task}.json"
+    before = ledger.read_crosswalk(memory)
+    try:
+        dealt = deal(
+            [_entrant(candidate, draft, key) for candidate in draft.candidates],
+            draft.loaded.rules.cases,
+            draft.loaded.published,
+            shuffle=lambda subject: key.token(f"deal {draft.loaded.rules.cases.split.seed}", subject),
+            before=before,
+        )
+    except SelectionError as error:
+        # Without numbers there are no cases: the whole task is refused, the others go on.
+        dealt = {candidate.name: ("", "") for candidate in draft.candidates}
+        draft = replace(draft, chosen=dict.fromkeys(dealt, error))
+    lines = [_line(draft, candidate, dealt[candidate.name], key) for candidate in draft.candidates]
+    made = TaskPlan(
+        draft.task,
+        sorted((line for line in lines if isinstance(line, CasePlan)), key=lambda line: line.case),
+        sorted((line for line in lines if isinstance(line, Refusal)), key=lambda line: line.case),
+    )
+    memory.parent.mkdir(mode=0o700, exist_ok=True)
+    ledger.write_crosswalk(memory, {**before, **{n: d for n, d in dealt.items() if d[0]}})
+    _write(workspace, draft.loaded, made)
+    for candidate, line in zip(draft.candidates, lines, strict=True):
+        _say(draft, candidate, line, fates)
+    return made
+
+
+def _entrant(candidate: Candidate, draft: Draft, key: Key) -> Entrant:
+    choice = draft.chosen[candidate.name]
+    is_labelled = bool(candidate.labels) if isinstance(choice, CurationError) else choice.label is not None
+    subject = _token(candidate, key)
+    return Entrant(
+        candidate.name, subject, is_labelled, candidate.row.get("case", ""), candidate.row.get("subset", "")
+    )
+
+
+def _token(candidate: Candidate, key: Key) -> str:
+    issuers = sorted({str(stack.facts.get("IssuerOfPatientID", "")) for stack in candidate.stacks})
+    return subject_token(key, candidate.subject or candidate.name, issuers[0] if issuers else "")
+
+
+def _line(draft: Draft, candidate: Candidate, dealt: tuple[str, str], key: Key) -> CasePlan | Refusal:
+    choice, (case, subset) = draft.chosen[candidate.name], dealt
+    if not isinstance(choice, CurationError) and subset == "training" and choice.label is None:
+        choice = SelectionError("no-label", wanted="a label for a training case", found="none")
+    if isinstance(choice, CurationError):
+        return Refusal.of(choice, task=draft.task, case=case, stage="plan")
+    label = None
+    if choice.label is not None:
+        label = LabelSource(choice.label.kind, choice.label.ref, choice.label.inside)
+    return CasePlan(
+        task=draft.task,
+        case=case,
+        subset=subset,
+        subject="hmac-sha256:" + key.digest("subject", _token(candidate, key)).hex(),
+        channels={name: tuple(file.ref for file in stack.files) for name, stack in choice.channels.items()},
+        label=label,
+        half_turn=_turn(draft.loaded, case, choice),
+        warnings=tuple(choice.warnings),
+    )
+
+
+def _turn(loaded: LoadedRules, case: str, choice: Choice) -> Mapping[str, str] | None:
+    """Return the half turn with its evidence named by place and digest."""
+    reference = choice.channels[loaded.rules.channels[0].name]
+    turn = half_turn(loaded.rules, case, reference.facts)
+    return None if turn is None else {**turn, "evidence": loaded.evidence_with_digest(turn["evidence"])}
+
+
+def _write(workspace: Workspace, loaded: LoadedRules, made: TaskPlan) -> None:
+    published = loaded.published
+    header: dict[str, Any] = {
+        "kind": "header",
+        "format": PLAN_FORMAT,
+        "task": made.task,
+        "rules": loaded.rules.model_dump_json(),
+        "digest": loaded.digest,
+        "document": loaded.document,
+        "published": None if published is None else published.model_dump_json(),
+    }
+    lines = [case.to_json() for case in made.cases]
+    lines += [{"kind": "refusal", **refusal.to_json()} for refusal in made.refusals]
+    write_lines(workspace.plans / f"{made.task}.jsonl", [header, *lines], mode=0o600)
+
+
+def _forget_others(workspace: Workspace, plans: Sequence[TaskPlan], asked: Sequence[str]) -> None:
+    """When every task was planned, a plan of a task that no source has any more goes."""
+    if not asked:
+        current = {made.task for made in plans}
+        for path in workspace.plans.glob("*.jsonl"):
+            if path.stem not in current:
+                path.unlink()
+
+
+def _say(draft: Draft, candidate: Candidate, line: CasePlan | Refusal, fates: _Fates) -> None:
+    """Say the fates of a candidate's files: in the case, refused with it, or of no use to it."""
+    if isinstance(line, CasePlan):
+        used = {ref: name for name, refs in line.channels.items() for ref in refs}
+        if line.label is not None:
+            used[line.label.ref] = "label"
+    else:
+        wanted = [
+            stack for stack in candidate.stacks if is_wanted(draft.loaded.rules, stack)
+        ] or candidate.stacks
+        used = {file.ref: "image" for stack in wanted for file in stack.files}
+        used |= {label.ref: "label" for label in labels_meant(candidate)}
+    for file in (*(f for stack in candidate.stacks for f in stack.files), *candidate.labels):
+        role = used.get(file.ref, "")
+        if not role:
+            code = "no-channel-wants-it" if file.facts and "Rows" in file.facts else "no-case-wants-it"
+            fates.say(Row(file, Fate.IGNORED, code, draft.task, line.case))
+        elif isinstance(line, CasePlan):
+            fates.say(Row(file, Fate.USED, "", draft.task, line.case, role))
+        else:
+            fates.say(Row(file, Fate.REFUSED, line.code, draft.task, line.case, role))
+
+
+def _say_the_rest(grouping: Grouping, drafts: Sequence[Draft], fates: _Fates) -> None:
+    """Say the fates of files that are in no candidate."""
+    tabled = {draft.task for draft in drafts if draft.has_table}
+    planned = {draft.task for draft in drafts}
+    for file, code in grouping.set_aside:
+        fates.say(Row(file, Fate(fate_of(code)), code, file.task or ""))
+    for file in grouping.tables:
+        fates.say(Row(file, Fate.IGNORED, "case-table", file.task or ""))
+    for stack in grouping.stacks:
+        code = "not-in-table" if stack.task in tabled else "no-channel-wants-it"
+        for file in stack.files:
+            fates.say(_left(file, planned, code if file.task else "unbound"))
+    for label in grouping.labels:
+        fates.say(_left(label, planned, "no-case-wants-it"))
+
+
+def _left(file: SourceFile, planned: set[str], code: str) -> Row:
+    if file.task is not None and file.task not in planned:
+        return Row(file, Fate.PENDING, "", file.task)
+    return Row(file, Fate.IGNORED, code, file.task or "")

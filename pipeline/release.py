@@ -1,0 +1,364 @@
+"""Build the planned cases and package a task's release."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline import cluster
+from pipeline.case import Orders, Request, entry_of, software
+from pipeline.io import ledger, store, tarball
+from pipeline.io.document import canonical, digest_of, merkle_root
+from pipeline.io.durable import sweep, write_bytes
+from pipeline.io.workspace import Workspace
+from pipeline.model.errors import UsageError
+from pipeline.model.plan import CasePlan
+from pipeline.model.record import Finished, Json, Refusal
+from pipeline.model.rules import PublishedSplit, TaskRules
+from pipeline.model.series import Fate
+from pipeline.stages.package import Package, package
+
+MANIFEST_FORMAT = "curate-manifest/1"
+RELEASE_FORMAT = "curate-release/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One task's plan as it stands in the workspace."""
+
+    task: str
+    header: Mapping[str, Any]
+    requests: Sequence[Request]
+    plans: Sequence[CasePlan]
+    refusals: Sequence[Refusal]
+
+    @property
+    def rules(self) -> TaskRules:
+        """The rules it was planned under."""
+        return TaskRules.model_validate_json(self.header["rules"])
+
+    @property
+    def published(self) -> PublishedSplit | None:
+        """The published ids, if the task has them."""
+        text = self.header["published"]
+        return None if text is None else PublishedSplit.model_validate_json(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """How a build ended, in counts, with every refusal and warning."""
+
+    made: int
+    reused: int
+    refusals: Sequence[Refusal]
+    warnings: Sequence[str]
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the summary as one JSON object."""
+        return {
+            "made": self.made,
+            "reused": self.reused,
+            "refused": [refusal.to_json() for refusal in self.refusals],
+            "warnings": list(self.warnings),
+        }
+
+
+def planned(workspace: Workspace, tasks: Sequence[str]) -> list[Planned]:
+    """Return the plans of the tasks asked for, or of all that are planned.
+
+    Raises
+    ------
+    UsageError
+        nothing-planned, naming the first task without a plan.
+    """
+    names = sorted(set(tasks)) or sorted(path.stem for path in workspace.plans.glob("*.jsonl"))
+    if not names:
+        raise UsageError("nothing-planned", wanted="a plan", found="none")
+    for name in names:
+        if not (workspace.plans / f"{name}.jsonl").exists():
+            raise UsageError("nothing-planned", wanted=f"a plan of {name}", found="none")
+    return [_read_plan(workspace, name) for name in names]
+
+
+def _read_plan(workspace: Workspace, task: str) -> Planned:
+    path = workspace.plans / f"{task}.jsonl"
+    requests, plans, refusals, offset = [], [], [], 0
+    header: Mapping[str, Any] = {}
+    with path.open("rb") as stream:
+        for line in stream:
+            document = json.loads(line)
+            if document["kind"] == "header":
+                header = document
+            elif document["kind"] == "case":
+                requests.append(Request(str(workspace.root.resolve()), task, document["case"], offset))
+                plans.append(CasePlan.from_json(document))
+            else:
+                refusals.append(_refusal(document))
+            offset += len(line)
+    return Planned(task, header, requests, plans, refusals)
+
+
+def _refusal(document: Mapping[str, Any]) -> Refusal:
+    return Refusal(**{name: document[name] for name in Refusal.__slots__})
+
+
+def build(
+    workspace: Workspace,
+    tasks: Sequence[str],
+    *,
+    workers: int,
+    told: cluster.StageTold,
+    ended: Callable[[], None],
+) -> Built:
+    """Make every planned case that is not finished yet; refusals do not stop the others.
+
+    `told` hears (case, stage); `ended` is called once for each case.
+    """
+    plans = planned(workspace, tasks)
+    _sweep(workspace)
+    requests = [request for plan in plans for request in plan.requests]
+    finished, refusals, warnings = Counter[bool](), [], []
+    for outcome in cluster.run_cases(requests, workers=workers, scratch=workspace.scratch, told=told):
+        ended()
+        if isinstance(outcome, Refusal):
+            refusals.append(outcome)
+        else:
+            finished[outcome.was_made] += 1
+            warnings += [f"{outcome.case}: {text}" for text in outcome.warnings]
+    refusals.sort(key=lambda refusal: (refusal.task, refusal.case))
+    _write_refusals(workspace, plans, refusals)
+    _update_fates(workspace, {plan.task for plan in plans}, refusals)
+    every = [*(refusal for plan in plans for refusal in plan.refusals), *refusals]
+    return Built(finished[True], finished[False], every, sorted(warnings))
+
+
+def _sweep(workspace: Workspace) -> None:
+    """Remove what killed runs left in the store."""
+    for folder in (workspace.store, *workspace.store.glob("??")):
+        sweep(folder)
+
+
+def _write_refusals(workspace: Workspace, plans: Sequence[Planned], built: Sequence[Refusal]) -> None:
+    """Keep one record for each refused case of the tasks; records of what is well now go."""
+    current = [*(refusal for plan in plans for refusal in plan.refusals), *built]
+    names = {f"{refusal.task}-{refusal.case or 'all'}.json": refusal for refusal in current}
+    for plan in plans:
+        for path in workspace.refusals.glob(f"{plan.task}-*.json"):
+            if path.name not in names:
+                path.unlink()
+    for name, refusal in names.items():
+        write_bytes(workspace.refusals / name, canonical(refusal.to_json()))
+
+
+def read_refusals(workspace: Workspace, task: str) -> list[Refusal]:
+    """Return the refusals of a task's last build, plan's and build's."""
+    paths = sorted(workspace.refusals.glob(f"{task}-*.json"))
+    return [_refusal(json.loads(path.read_bytes())) for path in paths]
+
+
+def _update_fates(workspace: Workspace, tasks: set[str], refusals: Sequence[Refusal]) -> None:
+    """Say in fates.csv which planned files' cases were refused while they were built."""
+    path = workspace.private / "fates.csv"
+    refused = {(refusal.task, refusal.case): refusal.code for refusal in refusals}
+    rows = ledger.read_fates(path)
+    for row in rows:
+        is_planned = row["fate"] == Fate.USED.value or row["stage"] == "build"
+        if row["task"] in tasks and row["role"] and is_planned:
+            code = refused.get((row["task"], row["case"]), "")
+            row["code"], row["fate"] = code, (Fate.REFUSED if code else Fate.USED).value
+            row["stage"] = "build" if code else "plan"
+    ledger.rewrite_fates(path, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """One task of a release, in counts."""
+
+    task: str
+    entry: Mapping[str, Json]
+    missing: int
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the task's entry of release.json, and how many published ids it lacks."""
+        return {**self.entry, "missing": self.missing}
+
+
+def pack(
+    workspace: Workspace, release: Path, tasks: Sequence[str], *, told: Callable[[str], None]
+) -> list[Packed]:
+    """Write TAR and manifest of each built task, then release.json and SHA256SUMS.
+
+    Tasks that are in the release already and are not asked for stay.
+
+    Raises
+    ------
+    UsageError
+        output-exists, build-unfinished, or nothing-built when no task has a finished case.
+    """
+    before = _present_tasks(release)
+    plans = planned(workspace, tasks)
+    release.mkdir(parents=True, exist_ok=True)
+    sweep(release)
+    packed = []
+    for plan in plans:
+        told(plan.task)
+        records, refusals = _finished(workspace, plan)
+        if records:
+            packed.append(
+                _pack_task(workspace, release, plan, package(plan.rules, records, refusals, plan.published))
+            )
+    if not packed:
+        raise UsageError("nothing-built", wanted="a finished case", found="none")
+    entries = {**before, **{task.task: dict(task.entry) for task in packed}}
+    _write_release(workspace, release, [entries[task] for task in sorted(entries)])
+    return packed
+
+
+def _present_tasks(release: Path) -> dict[str, dict[str, Json]]:
+    """Return the tasks of a release that is there, none for a new or empty folder."""
+    path = release / "release.json"
+    if path.is_file():
+        return {entry["task"]: entry for entry in json.loads(path.read_bytes())["tasks"]}
+    # A killed pack leaves whole files of ours; anything else is somebody's.
+    odd = (
+        [p for p in release.iterdir() if not p.name.startswith(("Task", ".tmp-", "SHA256SUMS"))]
+        if release.is_dir()
+        else []
+    )
+    if odd or (release.exists() and not release.is_dir()):
+        raise UsageError("output-exists", wanted="a release or an empty folder", found="something else")
+    return {}
+
+
+def _finished(workspace: Workspace, plan: Planned) -> tuple[dict[str, Mapping[str, Any]], list[Refusal]]:
+    """Return store entry -> record of a plan's finished cases, and the refusals of the others."""
+    refused = {refusal.case: refusal for refusal in read_refusals(workspace, plan.task)}
+    orders = Orders.of(workspace, plan.rules)
+    records: dict[str, Mapping[str, Any]] = {}
+    refusals = list(plan.refusals)
+    for case in plan.plans:
+        entry = entry_of(orders.order(case))
+        record = store.find(workspace.store, entry)
+        if record is not None:
+            records[entry] = record
+        elif case.case in refused:
+            refusals.append(refused[case.case])
+        else:
+            raise UsageError(
+                "build-unfinished",
+                wanted="every planned case finished or refused",
+                found=f"{case.case} neither",
+            )
+    return records, refusals
+
+
+def _pack_task(workspace: Workspace, release: Path, plan: Planned, made: Package) -> Packed:
+    task = plan.task
+    members: list[tuple[str, Path | bytes]] = [(f"{task}/dataset.json", made.dataset)]
+    members += [(name, workspace.store / entry / file) for name, (entry, file) in made.members.items()]
+    tar = tarball.write(release / f"{task}.tar", members)
+    if made.withheld:
+        hidden = [(name, workspace.store / entry / file) for name, (entry, file) in made.withheld.items()]
+        tarball.write(workspace.withheld / f"{task}_labelsTs.tar", hidden)
+    lines = [canonical(line) for line in (_header(workspace, plan, made), *made.lines)]
+    content = b"".join(line + b"\n" for line in lines)
+    path = release / f"{task}.manifest.jsonl"
+    write_bytes(path, content)
+    counts = _counts(made)
+    manifest: dict[str, Json] = {
+        "file": path.name,
+        "digest": digest_of(content),
+        "lines": len(lines),
+        "merkle_root": merkle_root(lines),
+    }
+    entry = {
+        "task": task,
+        "tar": tar,
+        "manifest": manifest,
+        **{k: counts[k] for k in ("training", "test", "refused")},
+    }
+    return Packed(task, entry, len(made.missing))
+
+
+def _counts(made: Package) -> dict[str, int]:
+    kinds = Counter(str(line.get("subset", "refused")) for line in made.lines)
+    return {
+        "training": kinds["training"],
+        "test": kinds["test"],
+        "refused": kinds["refused"],
+        "missing": len(made.missing),
+    }
+
+
+def _header(workspace: Workspace, plan: Planned, made: Package) -> dict[str, Json]:
+    """Return the manifest's first line."""
+    rules = plan.rules
+    document = plan.header["document"]
+    return {
+        "kind": "header",
+        "format": MANIFEST_FORMAT,
+        "task": plan.task,
+        "tar": f"{plan.task}.tar",
+        "rules": {"digest": plan.header["digest"], "document": document},
+        "dataset": {
+            "member": f"{plan.task}/dataset.json",
+            "digest": digest_of(made.dataset),
+            "size": len(made.dataset),
+        },
+        "key": workspace.key().fingerprint,
+        "channels": [
+            {k: channel[k] for k in ("name", "quantity", "scale")} for channel in document["channels"]
+        ],
+        "classes": {"0": "background", **{str(item.value): item.name for item in rules.label.classes}},
+        "counts": _counts(made),
+        "missing": list(made.missing),
+        "software": software(),
+    }
+
+
+def _write_release(workspace: Workspace, release: Path, entries: Sequence[Mapping[str, Any]]) -> None:
+    document = canonical(
+        {
+            "format": RELEASE_FORMAT,
+            "key": workspace.key().fingerprint,
+            "software": software(),
+            "tasks": [dict(entry) for entry in entries],
+        }
+    )
+    write_bytes(release / "release.json", document)
+    digests = {"release.json": digest_of(document)}
+    for entry in entries:
+        for part in ("tar", "manifest"):
+            digests[entry[part]["file"]] = entry[part]["digest"]
+    lines = [f"{digests[name].removeprefix('sha256:')}  {name}\n" for name in sorted(digests)]
+    write_bytes(release / "SHA256SUMS", "".join(lines).encode("ascii"))
+
+
+def status(workspace: Workspace) -> dict[str, Json]:
+    """Return what is indexed, planned, finished and refused, and the fate of every input file, in counts."""
+    fates = ledger.read_fates(workspace.private / "fates.csv")
+    codes = Counter((row["fate"], row["code"]) for row in fates)
+    tasks = []
+    for plan in planned(workspace, []) if any(workspace.plans.glob("*.jsonl")) else []:
+        refused = {refusal.case for refusal in read_refusals(workspace, plan.task)}
+        orders = Orders.of(workspace, plan.rules)
+        done = [c for c in plan.plans if store.is_there(workspace.store, entry_of(orders.order(c)))]
+        names = {case.case for case in done}
+        counts = {
+            "task": plan.task,
+            "planned": len(plan.plans),
+            "finished": len(done),
+            "refused": len(plan.refusals) + sum(c.case in refused - names for c in plan.plans),
+            "pending": sum(c.case not in refused | names for c in plan.plans),
+        }
+        tasks.append(counts)
+    return {
+        "files": len(fates),
+        "fates": dict(sorted(Counter(row["fate"] for row in fates).items())),
+        "codes": {f"{fate}: {code}": n for (fate, code), n in sorted(codes.items()) if code},
+        "tasks": tasks,
+    }

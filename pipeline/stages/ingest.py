@@ -1,0 +1,210 @@
+"""Group indexed files into stacks of slices, and set aside what is no volume."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.model.series import Facts, Kind, SourceFile, SourceRef, Stack
+
+ORIENTATION_TOLERANCE = 1e-3
+"""Largest difference of a direction cosine within one stack: rounding of scanners, not another plane."""
+
+POSITION_TOLERANCE_MM = 0.01
+"""Two slices closer than this along the normal lie at one position; below any slice step in use."""
+
+_LOCALIZER_WORDS = ("LOCALIZER", "SCOUT", "SURVEY")
+_SCREEN_WORDS = ("SCREEN SAVE", "SCREENSAVE", "SECONDARY CAPTURE")
+_LABELS = (Kind.SEG, Kind.RTSTRUCT, Kind.MASK)
+
+_SPLITS: tuple[tuple[str, ...], ...] = (
+    ("AcquisitionNumber",),
+    ("TemporalPositionIdentifier",),
+    ("DiffusionBValue",),
+    ("TriggerTime",),
+    ("AcquisitionTime",),
+    ("AcquisitionNumber", "TemporalPositionIdentifier"),
+)
+"""What may tell volumes apart when slices share positions, tried in this order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """All files of an index, each in exactly one place."""
+
+    stacks: Sequence[Stack]
+    labels: Sequence[SourceFile]
+    tables: Sequence[SourceFile]
+    set_aside: Sequence[tuple[SourceFile, str]]
+
+
+def ingest(files: Iterable[SourceFile]) -> Grouping:
+    """Split images into stacks of one orientation, matrix, spacing, echo and image type.
+
+    Slices at equal positions are told apart by acquisition, temporal position, b-value or trigger time;
+    when nothing does, the stack carries the code duplicate-positions and cannot become a channel.
+    Exact duplicates are set aside, conflicting ones give their stack the code conflicting-duplicates.
+    """
+    images: list[SourceFile] = []
+    labels: list[SourceFile] = []
+    tables: list[SourceFile] = []
+    set_aside: list[tuple[SourceFile, str]] = []
+    for file, is_copy in _marking_copies(files):
+        code = "duplicate" if is_copy else _reason(file)
+        if code is not None:
+            set_aside.append((file, code))
+        elif file.kind is Kind.TABLE:
+            tables.append(file)
+        else:
+            (labels if file.kind in _LABELS else images).append(file)
+    stacks = [stack for series in _by_series(images) for stack in _stacks(series)]
+    return Grouping(stacks, labels, tables, set_aside)
+
+
+def _marking_copies(files: Iterable[SourceFile]) -> Iterable[tuple[SourceFile, bool]]:
+    """Yield each file and whether the same instance with the same bytes came before it in the same task."""
+    seen: set[tuple[str | None, str, str]] = set()
+    for file in files:
+        if not file.facts or file.kind is Kind.MASK:
+            yield file, False
+            continue
+        name = (file.task, file.text("SOPInstanceUID"), file.ref.digest)
+        yield file, name in seen
+        seen.add(name)
+
+
+def _reason(file: SourceFile) -> str | None:
+    """Return why a file takes no part, or None."""
+    if file.code is not None or file.kind in (Kind.MASK, Kind.TABLE):
+        return file.code
+    if not all(file.text(k) for k in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")):
+        return "missing-identifier"
+    if file.kind is not Kind.IMAGE:
+        return None
+    words = [str(word).upper() for word in _listed(file.facts.get("ImageType"))]
+    if any(mark in word for word in words for mark in _LOCALIZER_WORDS):
+        return "localizer"
+    if file.facts.get("SamplesPerPixel", 1) != 1 or any(word in _SCREEN_WORDS for word in words):
+        return "derived-screen"
+    return None
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _by_series(images: Iterable[SourceFile]) -> Iterable[list[SourceFile]]:
+    series: dict[Hashable, list[SourceFile]] = defaultdict(list)
+    for file in images:
+        series[(file.task, file.text("StudyInstanceUID"), file.text("SeriesInstanceUID"))].append(file)
+    return series.values()
+
+
+def _stacks(series: Sequence[SourceFile]) -> Iterable[Stack]:
+    """Yield the stacks of one series, in the order of their first files."""
+    conflicting = _conflicting(series)
+    for group in _alike(series):
+        code = "conflicting-duplicates" if any(file.ref in conflicting for file in group) else None
+        for volume, fault in _told_apart(group) if code is None else [(group, code)]:
+            yield _stack(volume, fault)
+
+
+def _conflicting(series: Sequence[SourceFile]) -> set[SourceRef]:
+    by_uid: dict[str, list[SourceFile]] = defaultdict(list)
+    for file in series:
+        by_uid[file.text("SOPInstanceUID")].append(file)
+    return {file.ref for files in by_uid.values() if len(files) > 1 for file in files}
+
+
+def _alike(series: Sequence[SourceFile]) -> Iterable[list[SourceFile]]:
+    """Group files by kind, then by direction cosines and pixel spacing within tolerance."""
+    groups: dict[Hashable, list[tuple[npt.NDArray[np.float64], list[SourceFile]]]] = defaultdict(list)
+    for file in series:
+        plane = _plane_numbers(file.facts)
+        planes = groups[_kind_key(file)]
+        near = [files for other, files in planes if _is_near(plane, other)]
+        if near:
+            near[0].append(file)
+        else:
+            planes.append((plane, [file]))
+    return [files for planes in groups.values() for _, files in planes]
+
+
+def _kind_key(file: SourceFile) -> Hashable:
+    facts = file.facts
+    image_type = tuple(str(word) for word in _listed(facts.get("ImageType")))
+    frames = file.ref if facts.get("NumberOfFrames", 1) != 1 else None
+    return (
+        facts.get("Rows"), facts.get("Columns"), str(facts.get("EchoNumbers")), facts.get("EchoTime"),
+        image_type, facts.get("SOPClassUID"), frames,
+    )  # fmt: skip
+
+
+def _plane_numbers(facts: Facts) -> npt.NDArray[np.float64]:
+    """Return direction cosines and pixel spacing, NaN where they are missing; shape (8,)."""
+    cosines = _numbers(facts.get("ImageOrientationPatient"), 6)
+    return np.concatenate([cosines, _numbers(facts.get("PixelSpacing"), 2)])
+
+
+def _numbers(value: object, count: int) -> npt.NDArray[np.float64]:
+    listed = _listed(value)
+    if len(listed) != count or not all(isinstance(item, (int, float)) for item in listed):
+        return np.full(count, np.nan)
+    return np.array(listed, dtype=np.float64)
+
+
+def _is_near(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> bool:
+    return bool(np.allclose(first, second, rtol=0, atol=ORIENTATION_TOLERANCE, equal_nan=True))
+
+
+def distance_along_normal(facts: Facts) -> float:
+    """Return the position of a slice along the normal of its plane in mm (PS3.3 C.7.6.2.1.1), NaN if unknown."""
+    cosines = _numbers(facts.get("ImageOrientationPatient"), 6)
+    position = _numbers(facts.get("ImagePositionPatient"), 3)
+    return float(np.dot(np.cross(cosines[:3], cosines[3:]), position))
+
+
+def _told_apart(group: Sequence[SourceFile]) -> list[tuple[Sequence[SourceFile], str | None]]:
+    """Return volumes with no two slices at one position, or the group with duplicate-positions."""
+    if not _shares_positions(group):
+        return [(group, None)]
+    for keywords in _SPLITS:
+        parts = _parts(group, lambda facts, names=keywords: tuple(str(facts.get(name)) for name in names))  # type: ignore[misc]
+        if len(parts) > 1 and not any(_shares_positions(part) for part in parts):
+            return [(part, None) for part in parts]
+    return [(group, "duplicate-positions")]
+
+
+def _parts(group: Sequence[SourceFile], name: Callable[[Facts], Hashable]) -> list[list[SourceFile]]:
+    parts: dict[Hashable, list[SourceFile]] = defaultdict(list)
+    for file in group:
+        parts[name(file.facts)].append(file)
+    return list(parts.values())
+
+
+def _shares_positions(group: Sequence[SourceFile]) -> bool:
+    places = np.sort([distance_along_normal(file.facts) for file in group])
+    return bool((np.diff(places) < POSITION_TOLERANCE_MM).any())
+
+
+def _stack(files: Sequence[SourceFile], code: str | None) -> Stack:
+    """Return a stack with its slices in the order of the normal; ties in the order of the digests."""
+    ordered = sorted(files, key=lambda file: (distance_along_normal(file.facts), file.ref.digest))
+    first: Mapping[str, object] = ordered[0].facts
+    frames = first.get("NumberOfFrames", 1)
+    count = int(frames) if isinstance(frames, int) and frames > 1 else len(ordered)
+    derived = {"plane": nearest_plane(first), "slices": count}
+    return Stack(tuple(ordered), {**first, **derived}, code)
+
+
+def nearest_plane(facts: Facts) -> str:
+    """Return the anatomical plane nearest to a slice: axial, sagittal, coronal; `unknown` without cosines."""
+    cosines = _numbers(facts.get("ImageOrientationPatient"), 6)
+    normal = np.abs(np.cross(cosines[:3], cosines[3:]))
+    if np.isnan(normal).any():
+        return "unknown"
+    return ("sagittal", "coronal", "axial")[int(np.argmax(normal))]

@@ -1,0 +1,211 @@
+"""Choose, by a task's rules, which stack is which channel and which label belongs to it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from pipeline.model.errors import LabelError, SelectionError
+from pipeline.model.plan import Candidate, Choice
+from pipeline.model.rules import Channel, Criterion, TaskRules
+from pipeline.model.series import Facts, Kind, SourceFile, Stack
+
+_NUMBER_TOLERANCE = 1e-6
+
+
+def meets(criterion: Criterion, value: object) -> bool:
+    """Whether a header element's value meets a criterion; see `Criterion` for missing elements."""
+    values = value if isinstance(value, list) else [] if value in (None, "") else [value]
+    checks = (
+        criterion.equals is None or _is_any(values, (criterion.equals,)),
+        criterion.any_of is None or _is_any(values, criterion.any_of),
+        criterion.matches is None or any(_finds(criterion.matches, item) for item in values),
+        criterion.not_matches is None or not any(_finds(criterion.not_matches, item) for item in values),
+        criterion.has_all is None or all(_has(values, word) for word in criterion.has_all),
+        criterion.has_none is None or not any(_has(values, word) for word in criterion.has_none),
+        criterion.min is None or (bool(values) and all(_number(v) >= criterion.min for v in values)),
+        criterion.max is None or (bool(values) and all(_number(v) <= criterion.max for v in values)),
+        criterion.absent is None or criterion.absent is (not values),
+    )
+    return all(checks)
+
+
+def _is_any(values: Sequence[object], wanted: Sequence[str | float]) -> bool:
+    """Whether the value is one of those wanted; several values are compared as one text, joined by `\\`."""
+    if not values:
+        return False
+    text = "\\".join(str(value) for value in values).strip().casefold()
+    for item in wanted:
+        if isinstance(item, str) and text == item.strip().casefold():
+            return True
+        if (
+            not isinstance(item, str)
+            and len(values) == 1
+            and abs(_number(values[0]) - item) <= _NUMBER_TOLERANCE
+        ):
+            return True
+    return False
+
+
+def _finds(pattern: str, value: object) -> bool:
+    return re.search(pattern, str(value), re.IGNORECASE) is not None
+
+
+def _has(values: Sequence[object], word: str) -> bool:
+    return any(str(value).strip().casefold() == word.casefold() for value in values)
+
+
+def _number(value: object) -> float:
+    """Return a value as a number; NaN, which meets no bound, when it is none."""
+    try:
+        return float(str(value))
+    except ValueError:
+        return float("nan")
+
+
+def selects(channel: Channel, facts: Facts) -> bool:
+    """Whether a stack meets every criterion of a channel."""
+    return all(meets(criterion, facts.get(keyword)) for keyword, criterion in channel.select.items())
+
+
+def is_wanted(rules: TaskRules, stack: Stack) -> bool:
+    """Whether any channel of the task selects the stack."""
+    return any(selects(channel, stack.facts) for channel in rules.channels)
+
+
+def match(rules: TaskRules, candidate: Candidate) -> Choice:
+    """Choose a candidate's stack for every channel, and its label.
+
+    Raises
+    ------
+    SelectionError
+        no-series-matches, two-series-match, two-labels-match, or the code that a chosen stack carries.
+    LabelError
+        label-other-image, when the study's only labels were drawn on another series.
+    """
+    channels = {channel.name: _stack_for(channel, candidate) for channel in rules.channels}
+    chosen = [stack.files[0].ref for stack in channels.values()]
+    if len(set(chosen)) != len(chosen):
+        names = ", ".join(channels)
+        raise SelectionError(
+            "two-series-match", wanted=f"one series each for {names}", found="one for two of them"
+        )
+    label = _label_for(channels[rules.label.channel or rules.channels[0].name], candidate)
+    warnings = [
+        text for channel in rules.channels for text in _warnings(channel, channels[channel.name].facts)
+    ]
+    return Choice(channels, label, warnings)
+
+
+def _stack_for(channel: Channel, candidate: Candidate) -> Stack:
+    named = candidate.row.get(channel.name, "")
+    if named:
+        fitting = [stack for stack in candidate.stacks if _is_named(stack, named)]
+    else:
+        fitting = [stack for stack in candidate.stacks if selects(channel, stack.facts)]
+    if len(fitting) != 1:
+        code = "two-series-match" if fitting else "no-series-matches"
+        raise SelectionError(
+            code,
+            wanted=f"one series for channel {channel.name}",
+            found=f"{len(fitting)} of the {len(candidate.stacks)} volumes of the study",
+            where=_numbers_of(fitting) or f"criteria: {', '.join(channel.select)}",
+        )
+    if fitting[0].code is not None:
+        raise SelectionError(
+            fitting[0].code,
+            wanted=f"one volume for channel {channel.name}",
+            found="a series that is none",
+            where=_numbers_of(fitting),
+        )
+    return fitting[0]
+
+
+def _numbers_of(stacks: Sequence[Stack]) -> str:
+    """Name series by their numbers, which are counted by the scanner and name nobody."""
+    numbers = [stack.facts.get("SeriesNumber") for stack in stacks]
+    return "" if not numbers else "series number " + ", ".join("?" if n is None else str(n) for n in numbers)
+
+
+def _is_named(stack: Stack, named: str) -> bool:
+    """Whether a case table's cell names the stack: by Series Instance UID, series number, or folder."""
+    if named in (stack.series_uid, str(stack.facts.get("SeriesNumber", ""))):
+        return True
+    folders = {file.inside.rpartition("/")[0] for file in stack.files}
+    return all(_ends_with(folder, named) for folder in folders)
+
+
+def _ends_with(path: str, tail: str) -> bool:
+    return path == tail.strip("/") or path.endswith("/" + tail.strip("/"))
+
+
+def _label_for(drawn_on: Stack, candidate: Candidate) -> SourceFile | None:
+    """Return the label: as the table names it, else by the series it refers to, else what lies with the case."""
+    if candidate.row.get("label"):
+        found = labels_meant(candidate)
+        if not found:
+            raise SelectionError("case-table-wrong", wanted="the label that the table names", found="none")
+        return _only(found)
+    objects = [label for label in candidate.labels if label.kind is not Kind.MASK]
+    referring = [label for label in objects if drawn_on.series_uid in label.facts.get("references", ())]
+    silent = [label for label in objects if not label.facts.get("references")]
+    masks = [label for label in candidate.labels if label.kind is Kind.MASK]
+    for choice in (referring, silent, masks):
+        if choice:
+            return _only(choice)
+    if objects:
+        raise LabelError(
+            "label-other-image",
+            wanted="a label drawn on the chosen series",
+            found=f"{len(objects)} drawn on others",
+            where=_numbers_of([drawn_on]),
+        )
+    return None
+
+
+def labels_meant(candidate: Candidate) -> list[SourceFile]:
+    """Return the candidate's labels; of a table's line that names one, only what it names."""
+    named = candidate.row.get("label", "")
+    return [label for label in candidate.labels if not named or _is_named_label(label, named)]
+
+
+def _only(labels: Sequence[SourceFile]) -> SourceFile:
+    if len(labels) > 1:
+        raise SelectionError("two-labels-match", wanted="one label", found=f"{len(labels)} that fit")
+    return labels[0]
+
+
+def _is_named_label(label: SourceFile, named: str) -> bool:
+    return named in (label.text("SeriesInstanceUID"), label.text("SOPInstanceUID")) or _ends_with(
+        label.inside, named
+    )
+
+
+def _warnings(channel: Channel, facts: Facts) -> list[str]:
+    """Say where a series lies outside what the paper reports; the number is an acquisition parameter."""
+    texts = []
+    for keyword, envelope in channel.expected.items():
+        for value in _measures(keyword, facts):
+            if not envelope.min <= value <= envelope.max:
+                texts.append(
+                    f"channel {channel.name}: {keyword} {value:g} lies outside {envelope.min:g} to {envelope.max:g}"
+                )
+    return sorted(set(texts))
+
+
+def _measures(keyword: str, facts: Facts) -> list[float]:
+    value = facts.get("PixelSpacing" if keyword == "voxel_size_mm" else keyword)
+    values: Sequence[object] = value if isinstance(value, list) else [value]
+    return [number for number in map(_number, values) if number == number]
+
+
+def half_turn(rules: TaskRules, case: str, reference: Facts) -> Mapping[str, str] | None:
+    """Return why and evidence of the half turn that the rules demand for a case, None when they demand none.
+
+    A listed case whose reference series does not meet `where` is another source under the same number: it
+    is not turned.
+    """
+    for turn in rules.half_turns:
+        if turn.case == case and all(meets(c, reference.get(keyword)) for keyword, c in turn.where.items()):
+            return {"why": turn.why, "evidence": turn.evidence}
+    return None

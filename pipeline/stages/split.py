@@ -1,0 +1,148 @@
+"""Deal case numbers and subsets: as listed, or by subject under the key."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pipeline.model.errors import SelectionError
+from pipeline.model.plan import TEST, TRAINING
+from pipeline.model.rules import Cases, PublishedSplit
+
+Dealt = Mapping[str, tuple[str, str]]
+"""Candidate name -> (case id, subset)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entrant:
+    """A candidate as the dealer sees it: whose it is, whether it has a label, what a table says."""
+
+    name: str
+    subject: str
+    is_labelled: bool
+    case: str = ""
+    subset: str = ""
+
+
+def deal(
+    entrants: Sequence[Entrant],
+    cases: Cases,
+    published: PublishedSplit | None,
+    *,
+    shuffle: Callable[[str], str],
+    before: Dealt,
+) -> dict[str, tuple[str, str]]:
+    """Give every entrant a case id and a subset; nobody's cases fall into both subsets.
+
+    Parameters
+    ----------
+    entrants
+        All candidates of one task. Those with a case from a table keep it.
+    cases
+        The rules' id pattern and split proportion.
+    published
+        The ids of the published task; None for a curator's own task, whose ids are counted from 1.
+    shuffle
+        Keyed and deterministic: subject -> text to sort by.
+    before
+        What was dealt in earlier plans; it stays.
+
+    Raises
+    ------
+    SelectionError
+        more-cases-than-ids, or case-table-wrong when table and published split contradict each other.
+    """
+    dealt = {entrant.name: _as_listed(entrant, published) for entrant in entrants if entrant.case}
+    rest = [entrant for entrant in entrants if not entrant.case]
+    dealt |= {entrant.name: before[entrant.name] for entrant in rest if entrant.name in before}
+    new = [entrant for entrant in rest if entrant.name not in dealt]
+    subsets = _subsets(new, entrants, dealt, cases, shuffle)
+    for subset in (TRAINING, TEST):
+        members = [entrant for entrant in new if subsets[entrant.subject] == subset]
+        members.sort(key=lambda entrant: (shuffle(entrant.subject), entrant.name))
+        taken = {case for case, _ in [*dealt.values(), *before.values()]}
+        free = _free_ids(cases, published, subset, taken, len(members))
+        dealt |= {entrant.name: (case, subset) for entrant, case in zip(members, free, strict=True)}
+    _refuse_shared(entrants, dealt)
+    return dealt
+
+
+def _as_listed(entrant: Entrant, published: PublishedSplit | None) -> tuple[str, str]:
+    listed = ""
+    if published is not None:
+        listed = (
+            TRAINING if entrant.case in published.training else TEST if entrant.case in published.test else ""
+        )
+    if not (entrant.subset or listed):
+        raise SelectionError(
+            "case-table-wrong", wanted="a subset, or a published case id", found="neither", where=entrant.case
+        )
+    return entrant.case, entrant.subset or listed
+
+
+def _subsets(
+    new: Sequence[Entrant],
+    entrants: Sequence[Entrant],
+    dealt: Dealt,
+    cases: Cases,
+    shuffle: Callable[[str], str],
+) -> dict[str, str]:
+    """Return subject -> subset for subjects with new entrants: those without a label test, the rest by share."""
+    known = {entrant.subject: dealt[entrant.name][1] for entrant in entrants if entrant.name in dealt}
+    fresh = sorted({entrant.subject for entrant in new} - set(known), key=shuffle)
+    unlabelled = {entrant.subject for entrant in new if not entrant.is_labelled}
+    total = cases.split.training + cases.split.test
+    share = cases.split.test / total if total else 0
+    count = len(set(known) | set(fresh))
+    wanted = round(count * share)
+    if count > 1 and share > 0:
+        wanted = max(wanted, 1)
+    missing = wanted - sum(subset == TEST for subset in known.values())
+    ranked = sorted(fresh, key=lambda subject: (subject not in unlabelled, shuffle(subject)))
+    test = {subject for place, subject in enumerate(ranked) if place < missing or subject in unlabelled}
+    return known | {subject: TEST if subject in test else TRAINING for subject in fresh}
+
+
+def _free_ids(
+    cases: Cases, published: PublishedSplit | None, subset: str, taken: set[str], count: int
+) -> list[str]:
+    """Return the first `count` ids of a subset, by number, that nobody has."""
+    if published is None:
+        free: list[str] = []
+        number = 0
+        while len(free) < count:
+            number += 1
+            if cases.id.format(number) not in taken:
+                free.append(cases.id.format(number))
+        return free
+    listed = published.training if subset == TRAINING else published.test
+    ids = [
+        case for case in sorted(listed, key=lambda case: int(case.rpartition("_")[2])) if case not in taken
+    ]
+    if len(ids) < count:
+        raise SelectionError(
+            "more-cases-than-ids", wanted=f"at most {len(ids)} new {subset} cases", found=f"{count}"
+        )
+    return ids[:count]
+
+
+def _refuse_shared(entrants: Sequence[Entrant], dealt: Dealt) -> None:
+    """Refuse an id given twice, and a subject whose cases a table puts in both subsets."""
+    given = Counter(dealt[entrant.name][0] for entrant in entrants)
+    twice = sorted(case for case, times in given.items() if times > 1)
+    if twice:
+        raise SelectionError(
+            "case-table-wrong", wanted="every case once", found="twice", where=", ".join(twice)
+        )
+    subsets: dict[str, set[str]] = {}
+    for entrant in entrants:
+        subsets.setdefault(entrant.subject, set()).add(dealt[entrant.name][1])
+    torn = sorted(dealt[e.name][0] for e in entrants if len(subsets[e.subject]) > 1)
+    if torn:
+        raise SelectionError(
+            "case-table-wrong",
+            wanted="each subject in one subset",
+            found="one in both",
+            where=", ".join(torn),
+        )
