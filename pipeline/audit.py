@@ -2,9 +2,9 @@
 
 How a release is read. `SHA256SUMS` names every file. `release.json` names each task's TAR and manifest with
 their digests. The manifest's first line says what the task is, each further line what one case is, or why it
-was refused. Each TAR is read once, from front to back, block by block; every member must be the one that a line
-describes, and what the line says of its voxels is found again in the voxels. Nothing is unpacked, and no finding
-stops the audit: they are gathered, each with its place.
+was refused. Each TAR is read once, from front to back, block by block; every member must be the one that a
+line describes, and what the line says of its voxels is found again in the voxels. Nothing is unpacked, and no
+finding stops the audit: they are gathered, each with its place.
 
 This is one file on purpose: an auditor can read it from top to bottom and run it apart from the rest. Besides
 the standard library it needs numpy, rfc8785, and the JSON Schemas in manifests/schema.
