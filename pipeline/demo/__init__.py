@@ -7,13 +7,14 @@ import hashlib
 import io
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.demo import subject, truth
 from pipeline.demo.cases import TASKS, TEST_EVERY, TURNED_CASES, TURNED_TASKS, TaskPlan
 from pipeline.demo.sites import uid
+from pipeline.io.ruleset import load_rules
 from pipeline.model.errors import UsageError
 
 __all__ = ["DemoSummary", "make"]
@@ -98,12 +99,10 @@ def _cases(plan: TaskPlan, cases: int, seed: int) -> tuple[subject.CasePlan, ...
 
 def _published_ids(plan: TaskPlan, cases: int) -> list[tuple[str | None, str | None]]:
     """Return case and subset of each subject, in the order of published numbers, every fourth for testing."""
-    from ruamel.yaml import YAML
-
-    published = YAML(typ="safe", pure=True).load(
-        Path(__file__).parents[2] / "rules" / "splits" / f"{plan.task}.yaml"
-    )
-    training, test = (iter(sorted(published[key], key=_number)) for key in ("training", "test"))
+    published = load_rules()[plan.task].published
+    if published is None:
+        raise UsageError("bad-usage", wanted="published ids in the rules", found="none", where=plan.task)
+    training, test = (iter(sorted(ids, key=_number)) for ids in (published.training, published.test))
     dealt: list[tuple[str | None, str | None]] = []
     for index in range(cases):
         subset, ids = ("test", test) if index % TEST_EVERY == TEST_EVERY - 1 else ("training", training)
@@ -135,7 +134,7 @@ def _write(
             _put(work / "source" / task, made.files)
             _put(work / "truth", answers)
             entries.append(entry)
-            rows.append((plan, made))
+            rows.append(made.row)
             strings |= made.strings
         if plans and plans[0].case is not None:
             table = _table(rows)
@@ -155,15 +154,12 @@ def _answers(tasks: dict[str, object], strings: set[str], seed: int) -> Iterator
     yield "demo.key", (hashlib.sha256(uid("demo key", seed).encode()).hexdigest() + "\n").encode()
 
 
-def _table(rows: Sequence[tuple[subject.CasePlan, subject.Subject]]) -> bytes:
+def _table(rows: Sequence[Mapping[str, str]]) -> bytes:
     """Return cases.csv: which subject is which published case, in which subset, and where its label lies."""
     with io.StringIO() as stream:
-        writer = csv.writer(stream, lineterminator="\r\n")
-        writer.writerow(("task", "case", "subject", "subset", "label"))
-        for plan, made in rows:
-            is_file = plan.label_kind in ("nifti", "nifti-ras", "nrrd")
-            label = made.truth.label_source if is_file else ""
-            writer.writerow((plan.task.task, plan.case, made.study.identity.patient_id, plan.subset, label))
+        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\r\n")
+        writer.writeheader()
+        writer.writerows(rows)
         return stream.getvalue().encode()
 
 

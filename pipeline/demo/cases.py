@@ -303,5 +303,5 @@ TASKS: tuple[TaskPlan, ...] = (
 )
 """The ten tasks in order."""
 
-LABEL_KINDS = ("nifti", "nifti-ras", "nrrd", "seg", "rtstruct")
-"""What an expert's label can be: NIfTI in the acquisition's axis order or in RAS+, NRRD, DICOM SEG, RTSTRUCT."""
+MASK_KINDS = ("nifti", "nifti-ras", "nrrd")
+"""Labels that are files of voxels and refer to no image: NIfTI in the acquisition's axis order or RAS+, NRRD."""

@@ -26,6 +26,7 @@ from pipeline.model.volume import Affine
 
 RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
 LabelMap = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
 
 _TISSUE = Code("85756007", "SCT", "Tissue")
 _MORPHOLOGY = Code("49755003", "SCT", "Morphologically Abnormal Structure")
@@ -33,10 +34,15 @@ _MORPHOLOGY = Code("49755003", "SCT", "Morphologically Abnormal Structure")
 
 @dataclass(frozen=True, slots=True)
 class Klass:
-    """How experts call one class: spellings for contours and segments, and a segment's code."""
+    """How experts call one class: spellings for contours and segments, and a segment's code.
+
+    `holds` are the classes that lie inside it and that a segment of the whole organ includes; the rules'
+    precedence takes them out again. Contours leave them out, as holes.
+    """
 
     spellings: tuple[str, ...]
     code: Code
+    holds: tuple[int, ...] = ()
 
     def spelling(self, number: int) -> str:
         """Return one of the spellings, in turn."""
@@ -48,13 +54,13 @@ _UNCODED = Code("85756007", "SCT", "Tissue")
 
 CLASSES: Mapping[str, tuple[Klass, ...]] = {
     "Task01_BrainTumour": (
-        Klass(("edema", "Oedema"), Code("79654002", "SCT", "Edema")),
+        Klass(("edema", "Oedema"), Code("79654002", "SCT", "Edema"), holds=(2, 3)),
         Klass(("non-enhancing tumor", "necrosis"), Code("6574001", "SCT", "Necrosis")),
         Klass(("enhancing tumor", "ET"), _UNCODED),
     ),
     "Task02_Heart": (Klass(("LA", "Left Atrium", "left_atrium"), Code("82471001", "SCT", "Left atrium")),),
     "Task03_Liver": (
-        Klass(("Liver", "LIVER", "liver"), Code("10200004", "SCT", "Liver")),
+        Klass(("Liver", "LIVER", "liver"), Code("10200004", "SCT", "Liver"), holds=(2,)),
         Klass(("liver tumor", "GTV", "Tumour"), _LESION),
     ),
     "Task04_Hippocampus": (
@@ -67,7 +73,7 @@ CLASSES: Mapping[str, tuple[Klass, ...]] = {
     ),
     "Task06_Lung": (Klass(("GTV", "lung tumor", "GTVp"), _LESION),),
     "Task07_Pancreas": (
-        Klass(("Pancreas", "pancreas"), Code("15776009", "SCT", "Pancreas")),
+        Klass(("Pancreas", "pancreas"), Code("15776009", "SCT", "Pancreas"), holds=(2,)),
         Klass(("pancreatic mass", "Tumor"), _LESION),
     ),
     "Task08_HepaticVessel": (
@@ -92,11 +98,20 @@ class Drawing:
     images: Sequence[Dataset]
     turn: int
 
-    def masks(self) -> dict[str, npt.NDArray[np.bool_]]:
-        """Return the classes' masks by the name that this expert gives them."""
-        classes = CLASSES[self.task]
+    def contoured(self) -> dict[str, Mask]:
+        """Return masks by ROI name: the classes, and from every other expert an outer contour, which is no class."""
+        names = [klass.spelling(self.turn) for klass in CLASSES[self.task]]
+        masks = {name: self.values == value for value, name in enumerate(names, start=1)}
+        if self.turn % 2:
+            masks["BODY"] = np.zeros(self.values.shape, dtype=np.bool_)
+            masks["BODY"][2:-2, 2:-2] = True
+        return masks
+
+    def segmented(self) -> dict[str, Mask]:
+        """Return masks by segment label: the classes, each with what lies inside it."""
         return {
-            klass.spelling(self.turn): self.values == value for value, klass in enumerate(classes, start=1)
+            klass.spelling(self.turn): np.isin(self.values, (value, *klass.holds))
+            for value, klass in enumerate(CLASSES[self.task], start=1)
         }
 
 
@@ -141,7 +156,7 @@ def as_nrrd(drawing: Drawing) -> bytes:
 
 def as_seg(drawing: Drawing) -> Dataset:
     """Return the label as a binary DICOM SEG, one segment per class, written by highdicom."""
-    masks = drawing.masks()
+    masks = drawing.segmented()
     described = [
         hd.seg.SegmentDescription(
             number,
@@ -184,6 +199,8 @@ def _without_clock(segmentation: Dataset, study: Study) -> Dataset:
             element.value = date
         elif element.VR == "TM" and element.keyword in ("ContentTime", "InstanceCreationTime", "SeriesTime"):
             element.value = "141507.625000"
+        elif element.VR == "DT":
+            element.value = f"{date}141507.625000"
         elif element.keyword == "DimensionOrganizationUID":
             element.value = uid("dimensions", *study.words)
     plain = Dataset()
@@ -205,16 +222,16 @@ def as_rtstruct(drawing: Drawing) -> Dataset:
     dataset.StructureSetDate = study.identity.study_date
     dataset.StructureSetTime = "142233.375000"
     dataset.InstanceNumber = "1"
-    names = list(drawing.masks())
+    masks = drawing.contoured()
     dataset.ReferencedFrameOfReferenceSequence = Items([_referenced_frame(drawing)])
     dataset.StructureSetROISequence = Items(
-        [_roi(study, number, name) for number, name in enumerate(names, 1)]
+        [_roi(study, number, name) for number, name in enumerate(masks, 1)]
     )
     dataset.ROIContourSequence = Items(
-        [_contours(drawing, number, mask) for number, mask in enumerate(drawing.masks().values(), 1)]
+        [_contours(drawing, number, mask) for number, mask in enumerate(masks.values(), 1)]
     )
     dataset.RTROIObservationsSequence = Items(
-        [_observation(study, number) for number in range(1, len(names) + 1)]
+        [_observation(study, number) for number in range(1, len(masks) + 1)]
     )
     return dataset
 
@@ -250,7 +267,7 @@ def _roi(study: Study, number: int, name: str) -> Dataset:
     return roi
 
 
-def _contours(drawing: Drawing, number: int, mask: npt.NDArray[np.bool_]) -> Dataset:
+def _contours(drawing: Drawing, number: int, mask: Mask) -> Dataset:
     affine = drawing.acquisition.affine * np.array([[-1.0], [-1.0], [1.0], [1.0]])
     items = []
     for k in range(mask.shape[2]):

@@ -18,6 +18,7 @@ from pydicom.sequence import Sequence as Items
 from pydicom.uid import UID
 
 from pipeline.demo.geometry import Acquisition, decimal_string
+from pipeline.demo.private import private_elements
 from pipeline.demo.sites import Identity, Site, uid
 
 Stored = npt.NDArray[np.int32]
@@ -25,6 +26,7 @@ Stored = npt.NDArray[np.int32]
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
+MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
 IMPLEMENTATION = uid("phantom", "implementation")
 
 SYNTAXES = {
@@ -131,7 +133,7 @@ def patient_and_study(study: Study) -> Dataset:
         "ManufacturerModelName": f"Phantom {study.modality}-{site.model}",
         "SoftwareVersions": site.software.split("\\"),
         "DeviceSerialNumber": site.serial,
-        "StationName": "PHANTOM-TURNED" if study.is_turned else f"ROOM-{site.serial[-3:]}",
+        "StationName": "PHANTOM-TURNED" if study.is_turned else site.station,
         "RequestAttributesSequence": Items([_request(who)]),
     }
     return _filled(dataset, values)
@@ -157,6 +159,12 @@ def _filled(dataset: Dataset, values: Mapping[str, object]) -> Dataset:
 def slices(study: Study, series: Series) -> list[Dataset]:
     """Return the datasets of a series in the order of its slices along the normal, pixels native."""
     shared = patient_and_study(study)
+    b_value = series.elements.get("DiffusionBValue")
+    shared.update(
+        private_elements(
+            study.site.vendor, study.identity, b_value=b_value if isinstance(b_value, float) else None
+        )
+    )
     return [_slice(study, series, k, shared) for k in range(series.stored.shape[2])]
 
 
@@ -240,9 +248,12 @@ def encode(dataset: Dataset, syntax: str, pacs: str) -> bytes:
     """
     written = Dataset()
     written.update(dataset)
-    written.file_meta = _meta(dataset, SYNTAXES[syntax], pacs)
+    written.file_meta = file_meta(dataset, syntax, pacs)
     if "PixelData" in dataset:
         _encode_pixels(written, syntax)
+    if dataset.SOPClassUID == MEDIA_DIRECTORY:
+        # A directory is no instance: its class and UID stand in the file meta information alone (PS3.10 8.6).
+        del written.SOPClassUID, written.SOPInstanceUID
     with BytesIO() as stream:
         dcmwrite(
             stream,
@@ -254,12 +265,13 @@ def encode(dataset: Dataset, syntax: str, pacs: str) -> bytes:
         return stream.getvalue()
 
 
-def _meta(dataset: Dataset, syntax_uid: str, pacs: str) -> FileMetaDataset:
+def file_meta(dataset: Dataset, syntax: str, pacs: str) -> FileMetaDataset:
+    """Return the file meta information (PS3.10 7.1) of a dataset in a syntax, naming the archive that sent it."""
     meta = FileMetaDataset()
     meta.FileMetaInformationVersion = b"\x00\x01"
     meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    meta.TransferSyntaxUID = UID(syntax_uid)
+    meta.TransferSyntaxUID = UID(SYNTAXES[syntax])
     meta.ImplementationClassUID = UID(IMPLEMENTATION)
     meta.ImplementationVersionName = "PHANTOM_1"
     meta.SourceApplicationEntityTitle = pacs
@@ -276,7 +288,7 @@ def _encode_pixels(dataset: Dataset, syntax: str) -> None:
         dataset["PixelData"].is_undefined_length = True
     elif syntax in _ENCODERS:
         meta = dataset.file_meta
-        dataset.file_meta = _meta(dataset, SYNTAXES["explicit"], "")
+        dataset.file_meta = file_meta(dataset, "explicit", "")
         dataset.compress(SYNTAXES[syntax], encoding_plugin=_ENCODERS[syntax], generate_instance_uid=False)
         dataset.file_meta = meta
     else:
@@ -290,7 +302,7 @@ def _by_gdcm(dataset: Dataset, syntax: gdcm.TransferSyntax) -> bytes:
     """Return the frame of a dataset in one of gdcm's syntaxes, which it encodes at any size of image."""
     plain = Dataset()
     plain.update(dataset)
-    plain.file_meta = _meta(dataset, SYNTAXES["explicit"], "")
+    plain.file_meta = file_meta(dataset, "explicit", "")
     with tempfile.TemporaryDirectory() as folder:
         # gdcm owns its images only when its own reader made them, and that reads files.
         path = Path(folder) / "native.dcm"

@@ -25,6 +25,18 @@ _TIME = (2011, 3, 5, 7, 9, 12)
 """A made-up time of every archive member."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Sent:
+    """Files of a subject by path below the task's folder, and the datasets that are in them."""
+
+    files: dict[str, bytes]
+    datasets: list[Dataset]
+
+    def __add__(self, other: Sent) -> Sent:
+        """Return both together."""
+        return Sent(self.files | other.files, self.datasets + other.datasets)
+
+
 @dataclass(frozen=True, slots=True)
 class Placing:
     """Where the files of one subject lie below the task's folder."""

@@ -42,6 +42,11 @@ class Site:
     is_signed: bool
     pads: bool = False
 
+    @property
+    def station(self) -> str:
+        """What the scanner is called at the site."""
+        return f"ROOM-{self.serial[-3:]}"
+
 
 SITES: tuple[Site, ...] = (
     Site("ge", "GE MEDICAL SYSTEMS", "G", "gmp_vct.42_phantom", "ISO_IR 100", "explicit", "flat",
@@ -103,7 +108,7 @@ class Identity:
 
     def strings(self) -> frozenset[str]:
         """Return every text that names this person, as planted."""
-        return frozenset(getattr(self, field.name) for field in fields(self))
+        return frozenset((self.family.title(), *(getattr(self, field.name) for field in fields(self))))
 
 
 def uid(*words: str | int) -> str:

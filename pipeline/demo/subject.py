@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
 
-from pipeline.demo import anatomy, extras, labels
-from pipeline.demo.cases import ChannelPlan, TaskPlan
+from pipeline.demo import anatomy, labels
+from pipeline.demo.cases import MASK_KINDS, ChannelPlan, TaskPlan
+from pipeline.demo.extras import extras_of
 from pipeline.demo.geometry import Acquisition, Triple, centred, cosines, half_turn
 from pipeline.demo.objects import Series, Study, encode, shuffled, slices
-from pipeline.demo.placing import Placing
+from pipeline.demo.placing import Placing, Sent
 from pipeline.demo.protocols import image_type, parameters, series_description
 from pipeline.demo.sites import SITES, Site, patient
 from pipeline.demo.truth import Truth
@@ -65,41 +66,79 @@ class CasePlan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Subject:
-    """All that one subject brings: files by path below the task's folder, its truth, and every planted text."""
+    """All that one subject brings: files by path below the task's folder, truth, case table row, planted texts."""
 
     files: dict[str, bytes]
     truth: Truth
+    row: dict[str, str]
     strings: frozenset[str]
-    study: Study
 
 
 def build(plan: CasePlan) -> Subject:
     """Return the files and the truth of one subject."""
-    site = plan.site
+    site, task = plan.site, plan.task
     study = Study(
-        patient(site, seed=plan.words), site, plan.task.modality, plan.task.region, plan.words, plan.is_turned
+        patient(site, seed=plan.words), site, task.modality, task.region, plan.words, plan.is_turned
     )
-    body = anatomy.grow(plan.task.organs, reference_acquisition(plan).grid, seed=plan.words)
-    true = {channel.name: _true_values(plan, body, channel) for channel in plan.task.channels}
-    series = [
-        _series(plan, channel, number, true[channel.name])
-        for number, channel in enumerate(plan.task.channels)
-    ]
-    images = {one.name: slices(study, one) for one in series}
     placing = Placing(study, plan.index)
-    files: dict[str, bytes] = {}
-    datasets: list[Dataset] = []
-    for number, one in enumerate(series):
-        handed = shuffled(images[one.name], anatomy.chance("files", number, *plan.words))
-        files |= placing.series(handed, number + 2)
-        datasets += handed
-    label, label_files = _label(plan, body, study, images[series[0].name], placing, datasets)
-    files |= label_files
-    more_files, more_datasets = extras.of(study, plan.index, series[0], images[series[0].name], placing)
-    files |= more_files
-    truth = _truth(plan, study, true, series, label, placing.delivered(label_files))
-    strings = study.identity.strings() | placing.strings() | _planted([*datasets, *more_datasets])
-    return Subject(placing.packed(files), truth, strings, study)
+    body = anatomy.grow(task.organs, reference_acquisition(plan).grid, seed=plan.words)
+    true = {channel.name: _true_values(plan, body, channel) for channel in task.channels}
+    series = [_series(plan, channel, n, true[channel.name]) for n, channel in enumerate(task.channels)]
+    images = [slices(study, one) for one in series]
+    sent = Sent({}, [])
+    for number, datasets in enumerate(images):
+        handed = shuffled(datasets, anatomy.chance("files", number, *plan.words))
+        sent += Sent(placing.series(handed, number + 2), handed)
+    label = _true_label(plan, body)
+    drawn = Sent({}, []) if label is None else _drawn(plan, label, study, images[0], placing)
+    sent += (
+        drawn + extras_of(study, plan.index, series[0], placing) + _rivals(plan, study, series[0], placing)
+    )
+    truth = _truth(plan, study, true, series, label, placing.delivered(drawn.files))
+    strings = study.identity.strings() | placing.strings() | _planted(sent.datasets)
+    return Subject(placing.packed(sent.files), truth, _row(plan, study, truth), strings)
+
+
+def _rivals(plan: CasePlan, study: Study, reference: Series, placing: Placing) -> Sent:
+    """Return series that rules cannot tell from the right one; the case table says which is meant."""
+    noise = anatomy.chance("rival", *plan.words).integers(-40, 40, reference.stored.shape)
+    stored = np.clip(reference.stored + noise, 0, 4095).astype(np.int32)
+    if _has_repeat(plan):
+        rival, number = replace(reference, name="repeat", number=40, stored=stored), 40
+    elif _has_prior(plan):
+        who = study.identity
+        before = replace(who, study_date=f"{int(who.study_date) - 10000}", accession=f"{who.accession}P")
+        study = replace(study, identity=before, words=(*plan.words, "prior"))
+        rival, number = replace(reference, stored=stored, is_signed=False, rescale=("1", "-1024")), 52
+    else:
+        return Sent({}, [])
+    datasets = slices(study, rival)
+    return Sent(placing.series(datasets, number), datasets)
+
+
+def _has_repeat(plan: CasePlan) -> bool:
+    """Whether the T2 was measured twice, because the patient moved: some subjects of Task05."""
+    return plan.task.task == "Task05_Prostate" and plan.index % 4 == 2
+
+
+def _has_prior(plan: CasePlan) -> bool:
+    """Whether an earlier examination came along: some subjects of Task09."""
+    return plan.task.task == "Task09_Spleen" and plan.index % 4 == 1
+
+
+def _row(plan: CasePlan, study: Study, truth: Truth) -> dict[str, str]:
+    """Return the subject's line of the case table, empty cells where the rules can tell by themselves."""
+    is_file = truth.label is not None and plan.label_kind in MASK_KINDS
+    return {
+        "task": plan.task.task,
+        "case": plan.case or "",
+        "subject": study.identity.patient_id,
+        "subset": plan.subset or "",
+        "study": study.study_uid if _has_prior(plan) else "",
+        **{c.name: "" for c in plan.task.channels[1:]},
+        plan.task.channels[0].name: study.series_uid(plan.task.channels[0].name) if _has_repeat(plan) else "",
+        "label": truth.label_source if is_file else "",
+    }
 
 
 def reference_acquisition(plan: CasePlan) -> Acquisition:
@@ -242,33 +281,31 @@ def _instance_numbers(count: int, mode: int) -> tuple[int, ...]:
     return tuple(order.index(k) + 1 for k in range(count))
 
 
-def _label(
-    plan: CasePlan,
-    body: anatomy.Body,
-    study: Study,
-    images: Sequence[Dataset],
-    placing: Placing,
-    datasets: list[Dataset],
-) -> tuple[npt.NDArray[np.uint8] | None, dict[str, bytes]]:
-    """Return the true label in acquisition order and the file that the expert left; SEG and RTSTRUCT join `datasets`."""
-    kind = plan.label_kind
-    if kind == "none":
-        return None, {}
-    place = reference_acquisition(plan)
-    true = anatomy.drawn(body, place.grid, marker=plan.task.marker)
-    if set(np.unique(true)) != set(range(len(plan.task.class_names) + 1)):
+def _true_label(plan: CasePlan, body: anatomy.Body) -> labels.LabelMap | None:
+    """Return the right label in acquisition order, None for a subject that nobody labelled."""
+    if plan.label_kind == "none":
+        return None
+    label = anatomy.drawn(body, reference_acquisition(plan).grid, marker=plan.task.marker)
+    if set(np.unique(label)) != set(range(len(plan.task.class_names) + 1)):
         raise ValueError(f"{plan.task.task}: every class must be in every label")
-    values = half_turn(true, place.affine).astype(np.uint8) if plan.is_turned else true
+    return label
+
+
+def _drawn(
+    plan: CasePlan, label: labels.LabelMap, study: Study, images: Sequence[Dataset], placing: Placing
+) -> Sent:
+    """Return the file that the expert left, drawn on the images as they are stored."""
+    kind, place = plan.label_kind, reference_acquisition(plan)
+    values = half_turn(label, place.affine).astype(np.uint8) if plan.is_turned else label
     drawing = labels.Drawing(
         plan.task.task, study, plan.task.channels[0].name, place, values, images, plan.index
     )
     if kind in ("seg", "rtstruct"):
         dataset = labels.as_seg(drawing) if kind == "seg" else labels.as_rtstruct(drawing)
-        datasets.append(dataset)
         syntax = "explicit" if kind == "seg" else "implicit"
-        return true, placing.drawing(encode(dataset, syntax, study.site.pacs), kind)
+        return Sent(placing.drawing(encode(dataset, syntax, study.site.pacs), kind), [dataset])
     write = {"nifti": labels.as_nifti, "nifti-ras": labels.as_ras_nifti, "nrrd": labels.as_nrrd}[kind]
-    return true, placing.drawing(write(drawing), kind)
+    return Sent(placing.drawing(write(drawing), kind), [])
 
 
 def _truth(
