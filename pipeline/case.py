@@ -183,7 +183,8 @@ def _draw(order: Order, drawn_on: tuple[Grid, str], journal: Journal) -> Annotat
     journal.enter("label")
     if source.kind is Kind.MASK:
         (content,) = read_refs([source.ref])
-        return annotation.read_mask(content, source.inside)
+        drawing: Annotation = journal.keep(annotation.read_mask(content, source.inside), "label")
+        return drawing
     journal.enter("deidentify")
     (dataset,) = _clean(order, [source.ref], "label", journal)
     if source.kind is Kind.SEG:
@@ -195,10 +196,10 @@ def _draw(order: Order, drawn_on: tuple[Grid, str], journal: Journal) -> Annotat
         return segments
     journal.enter("rasterise")
     contours = annotation.read_rtstruct(dataset)
-    for roi_frame in contours.frames_of_reference:
-        _same_frame(roi_frame, frame, "label")
-    drawing: Annotation = journal.keep(rasterise(contours.rois, grid), "label")
-    return drawing
+    for roi in contours.rois:
+        _same_frame(roi.frame_of_reference_uid, frame, "label")
+    drawn: Annotation = journal.keep(rasterise(contours.rois, grid), "label")
+    return drawn
 
 
 def _same_frame(first: str, second: str, what: str) -> None:

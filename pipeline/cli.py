@@ -19,15 +19,18 @@ from rich.table import Table
 
 from pipeline import demo as phantom
 from pipeline import doctor as health
-from pipeline import export, release as releases
-from pipeline.audit import AuditReport, audit as audit_release
+from pipeline import export
+from pipeline import release as releases
+from pipeline.audit import AuditReport
+from pipeline.audit import audit as audit_release
 from pipeline.index import index as index_sources
 from pipeline.io.ruleset import load_rules, load_task, rules_schema
 from pipeline.io.workspace import Workspace, create, locked, open_workspace
 from pipeline.model.errors import FAULTS, CurationError, RulesError, UsageError
 from pipeline.model.identified import Key
 from pipeline.model.record import Refusal
-from pipeline.plan import TaskPlan, plan as plan_tasks
+from pipeline.plan import TaskPlan
+from pipeline.plan import plan as plan_tasks
 from pipeline.stages.explain import explain as in_words
 
 BUG, USAGE, REFUSED, INTERRUPTED = 1, 2, 3, 130

@@ -79,7 +79,7 @@ def _on_worker(request: Request) -> Outcome:
 
 def _windowed(client: Client, requests: Sequence[Request], workers: int) -> Iterator[Outcome]:
     waiting, numbers = iter(requests), count()
-    asked: dict[str, Request] = {}
+    asked: dict[Any, Request] = {}
 
     def submit(request: Request) -> Any:
         future = client.submit(_on_worker, request, key=f"case-{next(numbers)}", pure=False)

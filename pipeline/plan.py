@@ -285,7 +285,7 @@ def _turn(loaded: LoadedRules, case: str, choice: Choice) -> Mapping[str, str] |
     """Return the half turn with its evidence named by place and digest."""
     reference = choice.channels[loaded.rules.channels[0].name]
     turn = half_turn(loaded.rules, case, reference.facts)
-    return None if turn is None else {**turn, "evidence": loaded.evidence_with_digest(turn["evidence"])}
+    return None if turn is None else {**turn, "evidence": loaded.evidence[turn["evidence"]]}
 
 
 def _write(workspace: Workspace, loaded: LoadedRules, made: TaskPlan) -> None:

@@ -17,7 +17,7 @@ from pipeline.io.durable import sweep, write_bytes
 from pipeline.io.workspace import Workspace
 from pipeline.model.errors import UsageError
 from pipeline.model.plan import CasePlan
-from pipeline.model.record import Finished, Json, Refusal
+from pipeline.model.record import Json, Refusal
 from pipeline.model.rules import PublishedSplit, TaskRules
 from pipeline.model.series import Fate
 from pipeline.stages.package import Package, package
@@ -342,13 +342,13 @@ def status(workspace: Workspace) -> dict[str, Json]:
     """Return what is indexed, planned, finished and refused, and the fate of every input file, in counts."""
     fates = ledger.read_fates(workspace.private / "fates.csv")
     codes = Counter((row["fate"], row["code"]) for row in fates)
-    tasks = []
+    tasks: list[Json] = []
     for plan in planned(workspace, []) if any(workspace.plans.glob("*.jsonl")) else []:
         refused = {refusal.case for refusal in read_refusals(workspace, plan.task)}
         orders = Orders.of(workspace, plan.rules)
         done = [c for c in plan.plans if store.is_there(workspace.store, entry_of(orders.order(c)))]
         names = {case.case for case in done}
-        counts = {
+        counts: dict[str, Json] = {
             "task": plan.task,
             "planned": len(plan.plans),
             "finished": len(done),

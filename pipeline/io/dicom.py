@@ -204,8 +204,10 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     """Return an element's value as text, a number or a list of them."""
-    if value is None or isinstance(value, int) and not isinstance(value, bool):
-        return None if value is None else int(value)
+    if value is None:
+        return None
+    if isinstance(value, int):
+        return int(value)
     if isinstance(value, float):
         return float(value)
     if isinstance(value, (MultiValue, list, tuple)):

@@ -16,7 +16,7 @@ from pipeline.model.record import Json
 
 def canonical(document: Json) -> bytes:
     """Return the one byte string that RFC 8785 allows for a document."""
-    return rfc8785.dumps(document)  # type: ignore[arg-type]
+    return rfc8785.dumps(document)
 
 
 def digest_of(content: bytes) -> str:

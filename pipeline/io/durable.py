@@ -72,7 +72,7 @@ def write_bytes(path: Path, content: bytes, mode: int = 0o644) -> None:
 
 def sweep(folder: Path) -> int:
     """Remove what killed runs left directly in `folder`; return how many there were."""
-    leftovers = [entry for entry in folder.glob(f"{TEMPORARY_PREFIX}*")] if folder.is_dir() else []
+    leftovers = list(folder.glob(f"{TEMPORARY_PREFIX}*")) if folder.is_dir() else []
     for entry in leftovers:
         if entry.is_dir() and not entry.is_symlink():
             for inner in entry.iterdir():

@@ -6,7 +6,8 @@ files that it names (`rulecheck`); all that was found is said at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -36,6 +37,8 @@ class LoadedRules:
     digest: str
     published: PublishedSplit | None
     document: Json
+    evidence: Mapping[str, str] = field(default_factory=dict)
+    """What a half turn names as evidence -> the same with the digest of the file, if it is one."""
 
 
 def shipped_rules() -> Path:
@@ -124,14 +127,23 @@ def _load(path: Path) -> tuple[LoadedRules | None, list[str]]:
     kept = [fault for fault in found if not _is_said_by(fault, across)]
     ordered = sorted([*document.faults, *kept, *across], key=lambda fault: (fault.line or 0, str(fault)))
     faults = [str(fault) for fault in ordered]
-    published, missing = None, []
+    published: PublishedSplit | None = None
+    missing: list[str] = []
     name = at(document.value, ("cases", "published"))
     if isinstance(name, str):
         published, missing = _load_split(path.parent, name, rules)
     if rules is None or faults or missing:
         return None, faults + missing
     form = canonical_form(rules)
-    return LoadedRules(rules, digest_of(canonical(form)), published, form), []
+    named = {turn.evidence: _with_digest(turn.evidence, folders) for turn in rules.half_turns}
+    return LoadedRules(rules, digest_of(canonical(form)), published, form, named), []
+
+
+def _with_digest(evidence: str, folders: Sequence[Path]) -> str:
+    for folder in folders:
+        if (folder / evidence).is_file():
+            return f"{evidence} {digest_of((folder / evidence).read_bytes())}"
+    return evidence
 
 
 def _is_said_by(fault: Fault, across: list[Fault]) -> bool:

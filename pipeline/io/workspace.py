@@ -118,10 +118,14 @@ class Workspace:
             document = YAML(typ="safe", pure=True).load(StringIO(self.settings_file.read_text("utf-8")))
             return Settings.model_validate(document or {})
         except (YAMLError, UnicodeDecodeError) as fault:
-            raise UsageError("workspace-settings", wanted="YAML", found=type(fault).__name__, where="curate.yaml") from None
+            raise UsageError(
+                "workspace-settings", wanted="YAML", found=type(fault).__name__, where="curate.yaml"
+            ) from None
         except ValidationError as fault:
             places = "; ".join(f"$.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in fault.errors())
-            raise UsageError("workspace-settings", wanted="known settings", found=places, where="curate.yaml") from None
+            raise UsageError(
+                "workspace-settings", wanted="known settings", found=places, where="curate.yaml"
+            ) from None
 
 
 def _parse_key(content: bytes) -> bytes:
@@ -130,7 +134,9 @@ def _parse_key(content: bytes) -> bytes:
     except ValueError:
         secret = b""
     if len(secret) != 32:
-        raise PrivacyError("key-invalid", wanted="64 hex digits", found="something else", where="the key file")
+        raise PrivacyError(
+            "key-invalid", wanted="64 hex digits", found="something else", where="the key file"
+        )
     return secret
 
 
@@ -149,7 +155,13 @@ def create(root: Path, key_file: Path | None = None) -> Workspace:
     workspace = Workspace(root)
     for folder in (workspace.root, workspace.store, workspace.refusals, workspace.review):
         folder.mkdir(parents=True, exist_ok=True)
-    for folder in (workspace.private, workspace.index, workspace.plans, workspace.withheld, workspace.scratch):
+    for folder in (
+        workspace.private,
+        workspace.index,
+        workspace.plans,
+        workspace.withheld,
+        workspace.scratch,
+    ):
         folder.mkdir(mode=0o700)
         folder.chmod(0o700)
     write_bytes(workspace.key_file, secret.hex().encode() + b"\n", 0o600)
@@ -172,7 +184,9 @@ def open_workspace(root: Path) -> Workspace:
     if not workspace.settings_file.is_file() or not workspace.key_file.is_file():
         raise UsageError("workspace-missing", wanted="a workspace with curate.yaml and a key", found="none")
     if workspace.private.stat().st_mode & 0o077:
-        raise PrivacyError("key-readable", wanted="private/ with mode 0700", found="a folder that others may enter")
+        raise PrivacyError(
+            "key-readable", wanted="private/ with mode 0700", found="a folder that others may enter"
+        )
     workspace.key()
     for folder in (workspace.index, workspace.plans, workspace.withheld, workspace.scratch):
         folder.mkdir(mode=0o700, exist_ok=True)

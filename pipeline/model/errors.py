@@ -80,9 +80,7 @@ _FAULTS = (
     ),
     # Ingest: set aside
     Fault("localizer", "A localizer, scout or survey: an overview, not a volume.", "Nothing."),
-    Fault(
-        "not-an-image", "A DICOM object without slices: dose report, presentation state, ....", "Nothing."
-    ),
+    Fault("not-an-image", "A DICOM object without slices: dose report, presentation state, ....", "Nothing."),
     Fault(
         "derived-screen",
         "A secondary capture, screen shot or colour rendering, with text drawn in as a rule.",
@@ -101,11 +99,17 @@ _FAULTS = (
         "An identifier that grouping needs (patient, study, series or instance) is missing.",
         "Have the archive send the series again, or name study and subject in a case table.",
     ),
+    Fault("unbound", "No task was named for the source and no task's rules want it.", "Name a task with -t."),
     Fault(
-        "unbound", "No task was named for the source and no task's rules want it.", "Name a task with -t."
+        "no-channel-wants-it",
+        "No channel of the task's rules selects this series.",
+        "Nothing, or widen the rules.",
     ),
-    Fault("no-channel-wants-it", "No channel of the task's rules selects this series.", "Nothing, or widen the rules."),
-    Fault("no-case-wants-it", "The label belongs to no planned case.", "Name it in the case table's label column."),
+    Fault(
+        "no-case-wants-it",
+        "The label belongs to no planned case.",
+        "Name it in the case table's label column.",
+    ),
     Fault(
         "not-in-table",
         "The task has a case table, and the study is not in it.",
@@ -123,70 +127,261 @@ _FAULTS = (
         "The series holds several volumes that no header element tells apart; choose by hand.",
     ),
     Fault(
-        "variable-spacing", "The slices of a series are not evenly spaced.", "Ask for an evenly spaced series."
+        "variable-spacing",
+        "The slices of a series are not evenly spaced.",
+        "Ask for an evenly spaced series.",
     ),
     Fault("gantry-tilt", "The slices are sheared against their normal.", "Ask for a series without tilt."),
     Fault("single-slice", "One slice has no spacing and makes no volume.", "Choose another series."),
-    Fault("missing-geometry", "Position, orientation or pixel spacing is missing or not usable.", "Ask for the original series."),
-    Fault("mixed-grids", "Slices of one volume differ in matrix, spacing or orientation.", "Ask for the original series."),
-    Fault("unsupported-multiframe", "A multi-frame object of a kind that is not converted.", "Export the series as classic single-frame DICOM."),
-    Fault("outside-view", "A channel does not cover the reference channel's field of view.", "Choose a channel of the same region."),
-    Fault("frame-of-reference", "Two channels, or image and label, lie in different frames of reference.", "Register them first, or choose the right series."),
+    Fault(
+        "missing-geometry",
+        "Position, orientation or pixel spacing is missing or not usable.",
+        "Ask for the original series.",
+    ),
+    Fault(
+        "mixed-grids",
+        "Slices of one volume differ in matrix, spacing or orientation.",
+        "Ask for the original series.",
+    ),
+    Fault(
+        "unsupported-multiframe",
+        "A multi-frame object of a kind that is not converted.",
+        "Export the series as classic single-frame DICOM.",
+    ),
+    Fault(
+        "outside-view",
+        "A channel does not cover the reference channel's field of view.",
+        "Choose a channel of the same region.",
+    ),
+    Fault(
+        "frame-of-reference",
+        "Two channels, or image and label, lie in different frames of reference.",
+        "Register them first, or choose the right series.",
+    ),
     # Values
-    Fault("undecodable", "The pixel data could not be decoded.", "See `curate doctor` for decoders; fetch the file again."),
+    Fault(
+        "undecodable",
+        "The pixel data could not be decoded.",
+        "See `curate doctor` for decoders; fetch the file again.",
+    ),
     Fault("not-grayscale", "The pixels are colour, not intensities.", "Choose the original series."),
     Fault("not-finite", "The values hold NaN or infinity.", "Ask for the original series."),
-    Fault("constant-intensity", "The values, or the two percentiles of the scaling, are all the same.", "Look at the image: it is empty or masked."),
-    Fault("out-of-range", "A value lies outside what the quantity can be.", "Check rescale slope and intercept with the site."),
-    Fault("rescale-missing", "Without rescale slope and intercept the stored numbers are not what they should measure.", "Ask for the original series."),
-    Fault("not-ras", "A finished image or label is not Right-Anterior-Superior.", "This is a fault of curate: report it.", "developer"),
+    Fault(
+        "constant-intensity",
+        "The values, or the two percentiles of the scaling, are all the same.",
+        "Look at the image: it is empty or masked.",
+    ),
+    Fault(
+        "out-of-range",
+        "A value lies outside what the quantity can be.",
+        "Check rescale slope and intercept with the site.",
+    ),
+    Fault(
+        "rescale-missing",
+        "Without rescale slope and intercept the stored numbers are not what they should measure.",
+        "Ask for the original series.",
+    ),
+    Fault(
+        "not-ras",
+        "A finished image or label is not Right-Anterior-Superior.",
+        "This is a fault of curate: report it.",
+        "developer",
+    ),
     # Selection
-    Fault("no-series-matches", "No series of the study meets a channel's criteria.", "See the table of `curate plan`; correct the rules or name the series in a case table."),
-    Fault("two-series-match", "More than one series meets a channel's criteria.", "Name the right one in a case table, or narrow the rules."),
-    Fault("two-tasks-want-it", "Two tasks select the same series of an unbound source.", "Bind the source with -t or a folder called like the task."),
+    Fault(
+        "no-series-matches",
+        "No series of the study meets a channel's criteria.",
+        "See the table of `curate plan`; correct the rules or name the series in a case table.",
+    ),
+    Fault(
+        "two-series-match",
+        "More than one series meets a channel's criteria.",
+        "Name the right one in a case table, or narrow the rules.",
+    ),
+    Fault(
+        "two-tasks-want-it",
+        "Two tasks select the same series of an unbound source.",
+        "Bind the source with -t or a folder called like the task.",
+    ),
     Fault("no-label", "A training case has no label.", "Add the label, or give the case the subset test."),
-    Fault("two-labels-match", "More than one label fits the case.", "Name the right one in the case table's label column."),
-    Fault("case-table-wrong", "The case table names something that is not there, or twice.", "Correct the line of the table that the message names."),
-    Fault("more-cases-than-ids", "There are more cases than the rules have published names.", "Name the cases in a case table, or give the rules more ids."),
+    Fault(
+        "two-labels-match",
+        "More than one label fits the case.",
+        "Name the right one in the case table's label column.",
+    ),
+    Fault(
+        "case-table-wrong",
+        "The case table names something that is not there, or twice.",
+        "Correct the line of the table that the message names.",
+    ),
+    Fault(
+        "more-cases-than-ids",
+        "There are more cases than the rules have published names.",
+        "Name the cases in a case table, or give the rules more ids.",
+    ),
     # Labels
-    Fault("label-off-grid", "The label does not lie on the image's grid.", "Export the label on the image it was drawn on."),
-    Fault("label-value-undeclared", "The label holds a value that the rules do not declare.", "Correct the label, or declare the value in the rules."),
-    Fault("label-name-unknown", "A contour or segment has a name that the rules do not know.", "Rename it, map it, or list it under `ignore`."),
-    Fault("label-missing-class", "A required class is not in the label.", "Draw it, or make the class optional in the rules."),
-    Fault("label-overlap", "Two classes claim the same voxel and the rules give no precedence.", "Give `precedence` in the rules, or correct the label."),
-    Fault("label-not-whole", "The label holds values that are not whole numbers.", "Export it without interpolation."),
-    Fault("label-other-image", "The label refers to another image, patient or frame of reference.", "Choose the label drawn on this series."),
-    Fault("contour-off-plane", "A contour lies further than half a slice from every slice.", "Export the contours on the original series."),
-    Fault("label-empty", "No voxel of the label belongs to a class.", "Look at the label: it may be drawn on another series."),
-    Fault("contour-not-parallel", "A contour is tilted against the image's slices.", "Export the contours on the series they were drawn on."),
-    Fault("label-name-ambiguous", "A contour, segment or value fits two classes.", "Narrow the patterns in the rules until one class is left."),
-    Fault("label-inconsistent", "The label contradicts itself: counts, sizes, numbers or positions do not agree.", "Export the label again."),
-    Fault("label-unsupported", "A kind of label that is not read.", "Export it as DICOM SEG, RTSTRUCT, NIfTI or NRRD with its position."),
-    Fault("label-too-large", "The label declares more voxels than any image that is taken.", "Look at the file: it may be damaged or made to do harm."),
-    Fault("label-fractional", "The segmentation holds fractions and no threshold was given.", "Give a threshold, or export it as a binary segmentation."),
+    Fault(
+        "label-off-grid",
+        "The label does not lie on the image's grid.",
+        "Export the label on the image it was drawn on.",
+    ),
+    Fault(
+        "label-value-undeclared",
+        "The label holds a value that the rules do not declare.",
+        "Correct the label, or declare the value in the rules.",
+    ),
+    Fault(
+        "label-name-unknown",
+        "A contour or segment has a name that the rules do not know.",
+        "Rename it, map it, or list it under `ignore`.",
+    ),
+    Fault(
+        "label-missing-class",
+        "A required class is not in the label.",
+        "Draw it, or make the class optional in the rules.",
+    ),
+    Fault(
+        "label-overlap",
+        "Two classes claim the same voxel and the rules give no precedence.",
+        "Give `precedence` in the rules, or correct the label.",
+    ),
+    Fault(
+        "label-not-whole",
+        "The label holds values that are not whole numbers.",
+        "Export it without interpolation.",
+    ),
+    Fault(
+        "label-other-image",
+        "The label refers to another image, patient or frame of reference.",
+        "Choose the label drawn on this series.",
+    ),
+    Fault(
+        "contour-off-plane",
+        "A contour lies further than half a slice from every slice.",
+        "Export the contours on the original series.",
+    ),
+    Fault(
+        "label-empty",
+        "No voxel of the label belongs to a class.",
+        "Look at the label: it may be drawn on another series.",
+    ),
+    Fault(
+        "contour-not-parallel",
+        "A contour is tilted against the image's slices.",
+        "Export the contours on the series they were drawn on.",
+    ),
+    Fault(
+        "label-name-ambiguous",
+        "A contour, segment or value fits two classes.",
+        "Narrow the patterns in the rules until one class is left.",
+    ),
+    Fault(
+        "label-inconsistent",
+        "The label contradicts itself: counts, sizes, numbers or positions do not agree.",
+        "Export the label again.",
+    ),
+    Fault(
+        "label-unsupported",
+        "A kind of label that is not read.",
+        "Export it as DICOM SEG, RTSTRUCT, NIfTI or NRRD with its position.",
+    ),
+    Fault(
+        "label-too-large",
+        "The label declares more voxels than any image that is taken.",
+        "Look at the file: it may be damaged or made to do harm.",
+    ),
+    Fault(
+        "label-fractional",
+        "The segmentation holds fractions and no threshold was given.",
+        "Give a threshold, or export it as a binary segmentation.",
+    ),
     # Rules, workspace, usage
-    Fault("rules-invalid", "A rules file has faults; each is named with its place.", "Correct the places named; `curate rules schema` prints what is allowed."),
-    Fault("rules-not-found", "No rules for the task.", "`curate rules check` lists what there is; point --rules to your folder."),
+    Fault(
+        "rules-invalid",
+        "A rules file has faults; each is named with its place.",
+        "Correct the places named; `curate rules schema` prints what is allowed.",
+    ),
+    Fault(
+        "rules-not-found",
+        "No rules for the task.",
+        "`curate rules check` lists what there is; point --rules to your folder.",
+    ),
     Fault("workspace-missing", "The folder is not a workspace.", "Make one with `curate init WORKSPACE`."),
-    Fault("workspace-exists", "There is a workspace already.", "Use it, or choose another folder; a key is never overwritten."),
-    Fault("workspace-locked", "Another run is at work in this workspace.", "Wait for it, or stop it.", "operator"),
-    Fault("workspace-settings", "curate.yaml has faults; each is named with its place.", "Correct the places named."),
-    Fault("key-readable", "The key file can be read by others.", "chmod 600 the key; if others may have read it, make a new workspace.", "privacy officer"),
-    Fault("key-invalid", "The key file is not 32 bytes in hex.", "Restore it from escrow; a new key gives new pseudonyms.", "privacy officer"),
-    Fault("nothing-indexed", "Nothing has been indexed for this task.", "Run `curate index SOURCE -w WORKSPACE` first."),
+    Fault(
+        "workspace-exists",
+        "There is a workspace already.",
+        "Use it, or choose another folder; a key is never overwritten.",
+    ),
+    Fault(
+        "workspace-locked",
+        "Another run is at work in this workspace.",
+        "Wait for it, or stop it.",
+        "operator",
+    ),
+    Fault(
+        "workspace-settings",
+        "curate.yaml has faults; each is named with its place.",
+        "Correct the places named.",
+    ),
+    Fault(
+        "key-readable",
+        "The key file can be read by others.",
+        "chmod 600 the key; if others may have read it, make a new workspace.",
+        "privacy officer",
+    ),
+    Fault(
+        "key-invalid",
+        "The key file is not 32 bytes in hex.",
+        "Restore it from escrow; a new key gives new pseudonyms.",
+        "privacy officer",
+    ),
+    Fault(
+        "nothing-indexed",
+        "Nothing has been indexed for this task.",
+        "Run `curate index SOURCE -w WORKSPACE` first.",
+    ),
     Fault("nothing-planned", "There is no plan for this task.", "Run `curate plan -w WORKSPACE` first."),
-    Fault("nothing-built", "No finished case is there to pack.", "Run `curate build -w WORKSPACE` first; see `curate status` for refusals."),
-    Fault("build-unfinished", "A planned case is neither finished nor refused.", "Run `curate build -w WORKSPACE` to its end first."),
-    Fault("output-exists", "The output is there already and is not ours to replace.", "Choose an empty folder."),
+    Fault(
+        "nothing-built",
+        "No finished case is there to pack.",
+        "Run `curate build -w WORKSPACE` first; see `curate status` for refusals.",
+    ),
+    Fault(
+        "build-unfinished",
+        "A planned case is neither finished nor refused.",
+        "Run `curate build -w WORKSPACE` to its end first.",
+    ),
+    Fault(
+        "output-exists", "The output is there already and is not ours to replace.", "Choose an empty folder."
+    ),
     Fault("bad-usage", "The command line does not fit.", "See --help."),
     # Running
-    Fault("worker-lost", "The worker process died at this case.", "See `curate doctor`; run the same line again; if it repeats, the case is poison.", "operator"),
+    Fault(
+        "worker-lost",
+        "The worker process died at this case.",
+        "See `curate doctor`; run the same line again; if it repeats, the case is poison.",
+        "operator",
+    ),
     Fault("disk-full", "No space was left.", "Free space and run the same line again.", "operator"),
-    Fault("store-damaged", "A finished case in the store does not match its digests.", "Run build again: it is made anew.", "operator"),
+    Fault(
+        "store-damaged",
+        "A finished case in the store does not match its digests.",
+        "Run build again: it is made anew.",
+        "operator",
+    ),
     # Privacy
-    Fault("identity-leak", "A value that identifies a person was found where none may be.", "Do not publish. Tell the privacy officer.", "privacy officer"),
+    Fault(
+        "identity-leak",
+        "A value that identifies a person was found where none may be.",
+        "Do not publish. Tell the privacy officer.",
+        "privacy officer",
+    ),
     # Audit
-    Fault("audit-failed", "The release does not agree with its manifests.", "Do not use it. Fetch it again, or ask its publisher."),
+    Fault(
+        "audit-failed",
+        "The release does not agree with its manifests.",
+        "Do not use it. Fetch it again, or ask its publisher.",
+    ),
 )
 
 _HARMLESS = {

@@ -27,7 +27,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What the rules choose of a candidate: a stack for each channel by name, and its label, if it has one."""
+    """What the rules choose of a candidate: a stack for each channel by name, and its label, if any."""
 
     channels: Mapping[str, Stack]
     label: SourceFile | None

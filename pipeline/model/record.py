@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.model.errors import FAULTS, CurationError
 
 T = TypeVar("T")
-Json: TypeAlias = "str | int | bool | None | Sequence[Json] | Mapping[str, Json]"
+Json: TypeAlias = "str | int | bool | Sequence[Json] | Mapping[str, Json] | None"
 """What evidence is made of: no floats, because their text differs between writers; see `decimal`."""
 
 

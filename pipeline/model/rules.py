@@ -209,7 +209,10 @@ class Label(Rule):
     classes: tuple[LabelClass, ...] = Field(min_length=1)
     ignore: tuple[Regex, ...] = Field((), description="ROI and segment names to leave out.")
     threshold: Number | None = Field(
-        None, gt=0, le=1, description="Fraction from which a voxel of a FRACTIONAL segmentation counts; None: such objects are refused."
+        None,
+        gt=0,
+        le=1,
+        description="Fraction from which a voxel of a FRACTIONAL segmentation counts; None: such objects are refused.",
     )
     precedence: tuple[str, ...] = Field((), description="Class names, strongest first, where masks overlap.")
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Any, TypeAlias
 
 Facts: TypeAlias = "Mapping[str, Any]"
 """DICOM keyword -> text, number or list of them, as `io.dicom.read_facts` takes them from a header."""
 
 
-class Kind(str, Enum):
+class Kind(StrEnum):
     """What a source file is to us."""
 
     IMAGE = "image"
@@ -28,7 +28,7 @@ class Kind(str, Enum):
     """Anything else; its code says why it takes no part."""
 
 
-class Fate(str, Enum):
+class Fate(StrEnum):
     """What became of an input file; every file has exactly one."""
 
     USED = "used"

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ GRID_TOLERANCE_MM = 1e-3
 """Two grids are one when no corner differs by more than this many millimetres."""
 
 
-class Quantity(str, Enum):
+class Quantity(StrEnum):
     """What a voxel's number means."""
 
     HOUNSFIELD = "hounsfield"
@@ -133,7 +133,7 @@ class Volume:
     quantity: Quantity = Quantity.ARBITRARY
 
     def __post_init__(self) -> None:
-        grid = Grid(self.data.shape, self.affine)  # type: ignore[arg-type]
+        grid = Grid(self.data.shape, self.affine)
         data = self.data.view()
         data.setflags(write=False)
         object.__setattr__(self, "data", data)
@@ -142,7 +142,7 @@ class Volume:
     @property
     def grid(self) -> Grid:
         """The grid the voxels lie on."""
-        return Grid(self.data.shape, self.affine)  # type: ignore[arg-type]
+        return Grid(self.data.shape, self.affine)
 
 
 _VALUE_NAME = re.compile(r"value (-?\d+)")

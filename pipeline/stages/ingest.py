@@ -162,7 +162,7 @@ def _is_near(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) ->
 
 
 def distance_along_normal(facts: Facts) -> float:
-    """Return the position of a slice along the normal of its plane in mm (PS3.3 C.7.6.2.1.1), NaN if unknown."""
+    """Return a slice's position along its normal in mm (PS3.3 C.7.6.2.1.1), NaN if unknown."""
     cosines = _numbers(facts.get("ImageOrientationPatient"), 6)
     position = _numbers(facts.get("ImagePositionPatient"), 3)
     return float(np.dot(np.cross(cosines[:3], cosines[3:]), position))

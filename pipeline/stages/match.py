@@ -31,7 +31,7 @@ def meets(criterion: Criterion, value: object) -> bool:
 
 
 def _is_any(values: Sequence[object], wanted: Sequence[str | float]) -> bool:
-    """Whether the value is one of those wanted; several values are compared as one text, joined by `\\`."""
+    """Whether the value is one of those wanted; several values are compared as one text, as DICOM joins them."""
     if not values:
         return False
     text = "\\".join(str(value) for value in values).strip().casefold()
