@@ -38,7 +38,9 @@ class DemoSummary:
 def make(
     folder: Path, *, tasks: Sequence[str] | None, cases: int, seed: int, tell: Callable[[str], None]
 ) -> DemoSummary:
-    """Write the phantom to `folder`/source and its truth to `folder`/truth; the same bytes for the same arguments.
+    """Write the phantom to `folder`/source and its truth to `folder`/truth.
+
+    The same arguments give the same bytes, in any process and at any time.
 
     Parameters
     ----------

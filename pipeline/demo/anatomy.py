@@ -1,4 +1,4 @@
-"""Draw the phantom's bodies: tissue at a place in the patient, values per kind of image; no symmetry anywhere."""
+"""Draw the phantom's bodies, which have no symmetry: tissue at a place in the patient, values of each tissue."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.demo.geometry import Triple
 from pipeline.model.volume import Grid
 
 AIR, BODY, MARKER = "air", "body", "marker"
-"""Tissues that every phantom has; the marker is a small bright box in one corner, so that no flip can hide."""
+"""Tissues that every phantom has; the marker is a small bright box in one corner: no flip can hide."""
 
 
 def chance(*words: str | int) -> np.random.Generator:
@@ -76,7 +76,7 @@ def _within(places: npt.NDArray[np.float64], centre: Triple, radii: Triple) -> n
 
 
 def grow(organs: Sequence[Organ], grid: Grid, *, seed: Sequence[str | int]) -> Body:
-    """Return one person's body for the field of view of `grid`: each organ a little shifted and sized by chance."""
+    """Return one person's body within the field of view of `grid`, each organ shifted and sized by chance."""
     rng = chance("body", *seed)
     grown = []
     for organ in organs:
@@ -89,7 +89,7 @@ def grow(organs: Sequence[Organ], grid: Grid, *, seed: Sequence[str | int]) -> B
         1,
     ]
     corners = (ends @ grid.affine.T)[:, :3]
-    # Along each patient axis the field of view is that of the nearest voxel axis, so a tilt does not shrink organs.
+    # The extent along a patient axis is that of the nearest voxel axis: a tilt does not change organs' sizes.
     spans = np.abs(grid.affine[:3, :3]) * (np.array(grid.shape) - 1)
     return Body(tuple(grown), corners.mean(axis=0), spans.max(axis=1) / 2 + 1e-9)
 
@@ -111,7 +111,7 @@ def paint(
 def glow(
     body: Body, grid: Grid, *, values: Mapping[str, float], marker: Triple, seed: Sequence[str | int]
 ) -> npt.NDArray[np.int32]:
-    """Return MRI magnitudes or ADC, positive whole numbers, with a coil's uneven field; air is 0 where `values` says 0."""
+    """Return MRI magnitudes or ADC: positive whole numbers with a coil's uneven field, 0 where `values` says 0."""
     places = body.places(grid)
     tissues = body.tissue_map(places, marker=marker)
     table = np.array([values[name] for name in body.tissues])[tissues]

@@ -1,4 +1,4 @@
-"""Say as data what the phantom holds: the ten tasks, their organs, channels, labels, and each case's circumstances."""
+"""Say as data what the phantom holds: the ten tasks with their organs, channels, planes and labels."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class ChannelPlan:
 class TaskPlan:
     """One task of the phantom.
 
-    `labels` are the kinds of label object, used in turn, `none` for a subject that nobody labelled; `published`
-    says that the task brings a case table with published ids.
+    `labels` are the kinds of label object, used in turn, `none` for a subject that nobody labelled;
+    `published` says that the task brings a case table with published ids.
     """
 
     task: str
@@ -304,4 +304,4 @@ TASKS: tuple[TaskPlan, ...] = (
 """The ten tasks in order."""
 
 MASK_KINDS = ("nifti", "nifti-ras", "nrrd")
-"""Labels that are files of voxels and refer to no image: NIfTI in the acquisition's axis order or RAS+, NRRD."""
+"""Labels that are voxels and refer to no image: NIfTI in the acquisition's axis order or RAS+, NRRD."""

@@ -102,7 +102,7 @@ def _reformat(study: Study, reference: Series) -> Series:
 def _other_prostate_series(study: Study, reference: Series) -> list[Series]:
     """Return T2 in the two other planes and the diffusion trace: same person, same frame of reference."""
     vendor, place = study.site.vendor, reference.acquisition
-    made = []
+    made: list[Series] = []
     for plane, protocol in (("sagittal", "t2-prostate"), ("coronal", "t2-prostate"), ("axial", "dwi")):
         shape = (26, 22, 12)
         made.append(
@@ -224,7 +224,7 @@ def _rubbish(study: Study, index: int, placing: Placing) -> dict[str, bytes]:
     """Return what lies about in every export: a note, a cache of thumbnails, a picture that was cut off."""
     who, kind = study.identity, index % 3
     if kind == 0:
-        text = f"Images of {who.given} {who.family.title()} ({who.patient_id}), born {who.birth_date}.\r\n{who.comment}\r\n"
+        text = f"{who.given} {who.family.title()} ({who.patient_id}), born {who.birth_date}.\r\n{who.comment}\r\n"
         return {f"{placing.folder}/README.txt": text.encode()}
     if kind == 1:
         marked = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504) + who.folder.encode("utf-16-le")

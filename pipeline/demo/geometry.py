@@ -14,7 +14,7 @@ from pipeline.model.volume import Affine, Grid
 Triple = tuple[float, float, float]
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-"""DICOM's millimetres run to the left, posterior and superior (PS3.3 C.7.6.2.1.1), ours to the right, anterior, superior."""
+"""DICOM's millimetres run to the left and posterior (PS3.3 C.7.6.2.1.1), ours to the right and anterior."""
 
 _BASES: dict[tuple[str, str], tuple[Triple, Triple]] = {
     ("axial", "HFS"): ((1, 0, 0), (0, 1, 0)),
@@ -136,8 +136,8 @@ def to_ras(data: npt.NDArray[np.generic], affine: Affine) -> tuple[npt.NDArray[n
 def half_turn(data: npt.NDArray[np.generic], affine: Affine) -> npt.NDArray[np.generic]:
     """Turn the voxels by 180 degrees in the patient's axial plane, in whatever order they are stored.
 
-    The two axes that lie closest to left-right and posterior-anterior are reversed; the header keeps its word,
-    and so becomes wrong.
+    The two axes closest to left-right and posterior-anterior are reversed; the header stays, and so becomes
+    wrong.
     """
     orientation = nib.orientations.io_orientation(affine)
     turned = tuple(axis for axis in range(3) if int(orientation[axis, 0]) in (0, 1))

@@ -13,7 +13,7 @@ import highdicom as hd
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk
+import SimpleITK
 from pydicom import Dataset
 from pydicom.sequence import Sequence as Items
 from pydicom.sr.coding import Code
@@ -88,7 +88,7 @@ CLASSES: Mapping[str, tuple[Klass, ...]] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawing:
-    """An expert's label on the stored image: values of shape (columns, rows, slices) and the image it lies on."""
+    """An expert's label, shape (columns, rows, slices), and the stored image that it lies on."""
 
     task: str
     study: Study
@@ -99,7 +99,7 @@ class Drawing:
     turn: int
 
     def contoured(self) -> dict[str, Mask]:
-        """Return masks by ROI name: the classes, and from every other expert an outer contour, which is no class."""
+        """Return masks by ROI name: the classes, and by every other expert the outer contour, which is none."""
         names = [klass.spelling(self.turn) for klass in CLASSES[self.task]]
         masks = {name: self.values == value for value, name in enumerate(names, start=1)}
         if self.turn % 2:
@@ -144,13 +144,13 @@ def _description(drawing: Drawing) -> str:
 def as_nrrd(drawing: Drawing) -> bytes:
     """Return the label as NRRD, LPS, as 3D Slicer and ITK write it."""
     place = drawing.acquisition
-    image = sitk.GetImageFromArray(np.ascontiguousarray(drawing.values.transpose(2, 1, 0)))
+    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(drawing.values.transpose(2, 1, 0)))
     image.SetOrigin(place.origin)
     image.SetSpacing((place.column_mm, place.row_mm, place.slice_mm))
     image.SetDirection(np.column_stack([place.along_row, place.along_column, place.normal]).ravel().tolist())
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "label.nrrd"
-        sitk.WriteImage(image, str(path), useCompression=True)
+        SimpleITK.WriteImage(image, str(path), useCompression=True)
         return path.read_bytes()
 
 

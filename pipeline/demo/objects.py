@@ -242,7 +242,7 @@ def _pixel_values(series: Series, k: int) -> dict[str, object]:
 
 
 def encode(dataset: Dataset, syntax: str, pacs: str) -> bytes:
-    """Return the file of one dataset in a transfer syntax (a name of `SYNTAXES`), pixels encoded without loss.
+    """Return the file of a dataset in a transfer syntax (a name of `SYNTAXES`), pixels encoded without loss.
 
     `dataset` holds native little-endian pixels and is not changed.
     """
@@ -266,7 +266,7 @@ def encode(dataset: Dataset, syntax: str, pacs: str) -> bytes:
 
 
 def file_meta(dataset: Dataset, syntax: str, pacs: str) -> FileMetaDataset:
-    """Return the file meta information (PS3.10 7.1) of a dataset in a syntax, naming the archive that sent it."""
+    """Return the file meta information (PS3.10 7.1) of a dataset, naming the archive that sent it."""
     meta = FileMetaDataset()
     meta.FileMetaInformationVersion = b"\x00\x01"
     meta.MediaStorageSOPClassUID = dataset.SOPClassUID

@@ -36,7 +36,7 @@ def outlines(mask: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.float64]]:
 
 
 def _edges(mask: npt.NDArray[np.bool_]) -> dict[Corner, list[Corner]]:
-    """Return the directed voxel edges that part inside from outside, by their start; corner (i, j) is at i - 0.5, j - 0.5."""
+    """Return the edges between inside and outside by their start; corner (i, j) lies at i - 0.5, j - 0.5."""
     padded = np.pad(mask, 1)
     onward: dict[Corner, list[Corner]] = {}
     for i, j in np.argwhere(mask):

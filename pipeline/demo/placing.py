@@ -71,7 +71,8 @@ class Placing:
             return f"DICOM/PA0/ST1/SE{number}/IM{place}"
         if layout == "uid":
             return f"{dataset.StudyInstanceUID}/{dataset.SeriesInstanceUID}/{dataset.SOPInstanceUID}.dcm"
-        return f"{self.study.identity.study_date} {self.study.region.title()}/Serie {number:02d}/IMG-{number:04d}-{place:05d}.dcm"
+        visit = f"{self.study.identity.study_date} {self.study.region.title()}"
+        return f"{visit}/Serie {number:02d}/IMG-{number:04d}-{place:05d}.dcm"
 
     def drawing(self, content: bytes, kind: str) -> dict[str, bytes]:
         """Return the expert's file: beside the images, or in a folder `labels` of the subject."""

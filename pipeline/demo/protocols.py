@@ -104,7 +104,7 @@ _DESCRIPTIONS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         },
     }
 )
-"""Protocol -> vendor -> series description, with the plane in capitals or small letters as the vendor writes it."""
+"""Protocol -> vendor -> series description, with a place for the plane in the vendor's spelling."""
 
 _IMAGE_TYPES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {

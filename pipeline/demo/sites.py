@@ -10,8 +10,9 @@ import numpy as np
 from pipeline.demo.anatomy import chance
 
 _SYLLABLES = (
-    "vor", "nal", "tib", "ram", "zug", "kel", "osh", "wim", "dra", "quo", "bex", "lym", "fen", "mur", "gha", "pli",
-    "sto", "yar", "hul", "jod", "wex", "tru", "nif", "zal", "gro", "kip", "dwe", "orv", "umb", "esk", "ilt", "ask",
+    "vor", "nal", "tib", "ram", "zug", "kel", "osh", "wim", "dra", "quo", "bex", "lym", "fen", "mur",
+    "gha", "pli", "sto", "yar", "hul", "jod", "wex", "tru", "nif", "zal", "gro", "kip", "dwe", "orv",
+    "umb", "esk", "ilt", "ask",
 )  # fmt: skip
 """Building stones of names that nobody has."""
 
@@ -50,28 +51,28 @@ class Site:
 
 SITES: tuple[Site, ...] = (
     Site("ge", "GE MEDICAL SYSTEMS", "G", "gmp_vct.42_phantom", "ISO_IR 100", "explicit", "flat",
-         "Klinik Ostwimdra", "Kelzugweg 17, 99871 Ostwimdra", "Radiologie Haus Fenlym", "GE-SN-7731-QX", "GEPACS_OSTW",
-         is_signed=True, pads=True),
+         "Klinik Ostwimdra", "Kelzugweg 17, 99871 Ostwimdra", "Radiologie Haus Fenlym", "GE-SN-7731-QX",
+         "GEPACS_OSTW", is_signed=True, pads=True),
     Site("siemens", "SIEMENS", "S", "syngo phantom VB20B", "ISO_IR 100", "implicit", "nested",
-         "Universitätsklinikum Murgha", "Plistogasse 4, 88802 Murgha", "Institut Tibosh", "S-66104-WKM", "SIEPACS_MURG",
-         is_signed=False),
-    Site("philips", "Philips Medical Systems", "P", "5.3.1\\5.3.1.phantom", "ISO_IR 192", "jpeg-ls", "uid",
-         "Szpital Quobex", "ul. Hulyarska 212, 00-777 Quobexów", "Zakład Nifzal", "PH-00918-ZUG", "PHIPACS_QUOB",
-         is_signed=False),
+         "Universitätsklinikum Murgha", "Plistogasse 4, 88802 Murgha", "Institut Tibosh", "S-66104-WKM",
+         "SIEPACS_MURG", is_signed=False),
+    Site("philips", "Philips Medical Systems", "P", "5.3.1\\5.3.1.phantom", "ISO_IR 192", "jpeg-ls",
+         "uid", "Szpital Quobex", "ul. Hulyarska 212, 00-777 Quobexów", "Zakład Nifzal", "PH-00918-ZUG",
+         "PHIPACS_QUOB", is_signed=False),
     Site("canon", "CANON_MEC", "C", "V7.0PHANTOM003", "ISO_IR 192", "jpeg-lossless", "named",
-         "Jodwex General Hospital", "9 Truskel Crescent, Jodwex JX4 7QQ", "Imaging Wing Dwegro", "CN-4471-ORVUMB", "CANPACS_JODW",
-         is_signed=False),
+         "Jodwex General Hospital", "9 Truskel Crescent, Jodwex JX4 7QQ", "Imaging Wing Dwegro",
+         "CN-4471-ORVUMB", "CANPACS_JODW", is_signed=False),
     Site("ge", "GE MEDICAL SYSTEMS", "G", "27_LX_MR_phantom", "ISO_IR 6", "big-endian", "nested",
-         "Saint Eskilt Infirmary", "1 Umborv Parade, Eskilt 20917", "Dept. Hulyar", "GE-SN-1180-NIF", "GEPACS_ESKI",
-         is_signed=True),
-    Site("siemens", "Siemens HealthCare GmbH", "S", "syngo phantom XA30", "ISO_IR 192", "jpeg2000", "named",
-         "Hôpital Zalgro", "33 rue Kipdwe, 77190 Zalgro", "Service Wexorv", "S-20377-LYM", "SIEPACS_ZALG",
-         is_signed=False),
+         "Saint Eskilt Infirmary", "1 Umborv Parade, Eskilt 20917", "Dept. Hulyar", "GE-SN-1180-NIF",
+         "GEPACS_ESKI", is_signed=True),
+    Site("siemens", "Siemens HealthCare GmbH", "S", "syngo phantom XA30", "ISO_IR 192", "jpeg2000",
+         "named", "Hôpital Zalgro", "33 rue Kipdwe, 77190 Zalgro", "Service Wexorv", "S-20377-LYM",
+         "SIEPACS_ZALG", is_signed=False),
     Site("philips", "Philips", "P", "10.4.phantom", "ISO_IR 100", "deflated", "flat",
-         "Ziekenhuis Yartru", "Ghapli-laan 81, 5590 ZZ Yartru", "Afdeling Askbex", "PH-77102-JOD", "PHIPACS_YART",
-         is_signed=True),
-    Site("canon", "TOSHIBA", "C", "V4.86PHANTOM", "ISO_IR 6", "rle", "uid",
-         "Drakel Memorial Hospital", "500 Stozug Avenue, Drakel 61044", "Imaging Center Nalfen", "CN-9915-TIB", "CANPACS_DRAK",
+         "Ziekenhuis Yartru", "Ghapli-laan 81, 5590 ZZ Yartru", "Afdeling Askbex", "PH-77102-JOD",
+         "PHIPACS_YART", is_signed=True),
+    Site("canon", "TOSHIBA", "C", "V4.86PHANTOM", "ISO_IR 6", "rle", "uid", "Drakel Memorial Hospital",
+         "500 Stozug Avenue, Drakel 61044", "Imaging Center Nalfen", "CN-9915-TIB", "CANPACS_DRAK",
          is_signed=False),
 )  # fmt: skip
 """Eight made-up hospitals: four vendors, eight transfer syntaxes."""

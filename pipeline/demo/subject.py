@@ -66,7 +66,7 @@ class CasePlan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Subject:
-    """All that one subject brings: files by path below the task's folder, truth, case table row, planted texts."""
+    """All that one subject brings: files by path below the task's folder, truth, table row, planted texts."""
 
     files: dict[str, bytes]
     truth: Truth

@@ -13,22 +13,24 @@ from pipeline.demo.labels import nifti_bytes
 from pipeline.model.volume import Affine
 
 ABOUT = (
-    "What the phantom under ../source/ truly is. tasks -> subjects: `patient_id` and `patient_name` as written in the "
-    "headers; `case` is the published id that the task's cases.csv gives, null where the task brings no table and "
-    "numbers are dealt; `subset` is training or test where a table or a missing label decides it, else null; "
-    "`turned` says that voxels and label are stored turned by 180 degrees in the axial plane against their header. "
-    "channels -> `file`: the right image below this folder, RAS+, before any scaling: Hounsfield units, ADC in 1e-6 "
-    "mm2/s on the ADC's own grid, MRI magnitudes as they were before the site wrote its rescale, so equal to the "
-    "header's values up to one linear function; `affine` and `shape` are those of that file, `series` the Series "
-    "Instance UID. `label` -> `file`: values as in the task's rules, `kind` and `source` what the site sent and where "
-    "below ../source/ (the archive, where it lies in one), null where no expert drew. identities.txt: every text "
-    "that was planted and may not reach a release, one a line. demo.key: a workspace key for repeatable releases."
+    "What the phantom under ../source/ truly is. tasks -> subjects: `patient_id` and `patient_name` as "
+    "written in the headers; `case` is the published id that the task's cases.csv gives, null where the "
+    "task brings no table and numbers are dealt; `subset` is training or test where a table or a missing "
+    "label decides it, else null; `turned` says that voxels and label are stored turned by 180 degrees in"
+    " the axial plane against their header. channels -> `file`: the right image below this folder, RAS+, "
+    "before any scaling: Hounsfield units, ADC in 1e-6 mm2/s on the ADC's own grid, MRI magnitudes as "
+    "they were before the site wrote its rescale, so equal to the header's values up to one linear "
+    "function; `affine` and `shape` are those of that file, `series` the Series Instance UID. `label` -> "
+    "`file`: values as in the task's rules, `kind` and `source` what the site sent and where below "
+    "../source/ (the archive, where it lies in one), null where no expert drew. identities.txt: every "
+    "text that was planted and may not reach a release, one a line. demo.key: a workspace key for "
+    "repeatable releases."
 )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Truth:
-    """One subject's right answers: voxels in acquisition order as they ought to be, and the facts of `ABOUT`."""
+    """One subject's right answers: voxels in acquisition order as they ought to be, and facts."""
 
     token: str
     channels: Mapping[str, tuple[npt.NDArray[np.int32], Acquisition, str, str]]
