@@ -1,0 +1,276 @@
+"""Say in words what a task's rules do, one paragraph a room, as a methods section would."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from pipeline.model.rules import (
+    Channel,
+    Criterion,
+    HalfTurn,
+    Label,
+    LabelClass,
+    PublishedSplit,
+    RobustMinMax,
+    TaskRules,
+)
+from pipeline.model.volume import Quantity
+
+WIDTH = 100
+"""Characters a line."""
+
+_UNITS: Mapping[Quantity, str] = {
+    Quantity.HOUNSFIELD: "CT in Hounsfield units",
+    Quantity.ADC: "apparent diffusion coefficient, in the unit of its DICOM rescale",
+    Quantity.ACTIVITY: "PET activity in Bq/ml",
+    Quantity.OTHER_QUANTITATIVE: "a measured quantity, in the unit of its DICOM rescale",
+    Quantity.ARBITRARY: "arbitrary units",
+}
+
+
+def explain(rules: TaskRules, published: PublishedSplit | None = None) -> str:
+    """Return the task's methods section as plain text, the same text for the same rules.
+
+    Parameters
+    ----------
+    rules
+        The task.
+    published
+        The ids of the published task, for its counts; None for a task of a curator's own.
+    """
+    paragraphs = [
+        ("Sources", f"{rules.about.sources} {rules.about.labels}"),
+        ("Selection (ingest, match)", _selection(rules.channels)),
+        ("De-identification (deidentify)", _DEIDENTIFICATION),
+        ("Conversion (convert)", _conversion(rules.channels)),
+        ("Orientation (orient)", _ORIENTATION),
+        ("Alignment (align)", _alignment(rules.channels)),
+        ("Half turns (fix)", _half_turns(rules.half_turns)),
+        ("Scaling (scale)", _scaling(rules.channels)),
+        ("Label (rasterise, label)", _label(rules.label, rules.channels)),
+        ("Check (check)", _check(rules.channels)),
+        ("Split (split)", _split(rules, published)),
+        ("Package (package)", _package(rules)),
+    ]
+    head = f"{rules.task}: {rules.header.description}"
+    lines = [head, "=" * len(head), ""]
+    for title, text in paragraphs:
+        first, *points = text.split("\n")
+        lines += [
+            *_wrapped(f"{title}. {first}", ""),
+            *(line for point in points for line in _wrapped(point, "- ")),
+            "",
+        ]
+    if rules.about.notes:
+        lines += ["Notes.", *(line for note in rules.about.notes for line in _wrapped(note, "- "))]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _wrapped(text: str, bullet: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=bullet,
+        subsequent_indent=" " * len(bullet),
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+
+
+_DEIDENTIFICATION = (
+    "Of every header only elements on an allow-list by purpose pass; identifiers become pseudonyms under the "
+    "workspace's key, dates shift by one amount per subject. What conversion needs stays."
+)
+
+_ORIENTATION = (
+    "Axes are permuted and reversed, never resampled, so that the voxels' i, j and k run as closely as possible "
+    "towards right, anterior and superior; every voxel keeps its millimetre."
+)
+
+
+def _selection(channels: Sequence[Channel]) -> str:
+    count = "one volume" if len(channels) == 1 else f"{len(channels)} volumes of one study"
+    lines = [
+        f"A case is {count}. Localizers, screen captures and reports are set aside before. Each channel is the one "
+        "series whose header meets all that stands here, without regard to case; when none does, or more than one, "
+        "the case is refused until a case table names the series. Patterns are shown without their word limits.",
+        *(_channel(number, channel) for number, channel in enumerate(channels)),
+    ]
+    return "\n".join(lines)
+
+
+def _channel(number: int, channel: Channel) -> str:
+    parts = "; ".join(f"{keyword} {_criterion(criterion)}" for keyword, criterion in channel.select.items())
+    expected = [f"{keyword} of {_range(e.min, e.max)}" for keyword, e in channel.expected.items()]
+    reported = (
+        f" The data paper reports {_listed(expected)}; a case outside of it gets a warning."
+        if expected
+        else ""
+    )
+    return f"Channel {number}, `{channel.name}` ({_UNITS[channel.quantity]}): {parts}.{reported}"
+
+
+def _range(low: float, high: float) -> str:
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+
+
+def _criterion(criterion: Criterion) -> str:
+    """Return a criterion in words, to stand after a keyword."""
+    texts: Mapping[str, Callable[[Any], str]] = {
+        "equals": lambda value: f"is {value}",
+        "any_of": lambda values: f"is {_listed(map(str, values), 'or')}",
+        "matches": lambda pattern: f"contains {_terms(pattern)}",
+        "not_matches": lambda pattern: f"does not contain {_terms(pattern)}",
+        "has_all": lambda values: f"has the values {_listed(values)}",
+        "has_none": lambda values: f"has none of the values {_listed(values)}",
+        "min": lambda value: f"is at least {value:g}",
+        "max": lambda value: f"is at most {value:g}",
+        "absent": lambda value: "is missing" if value else "is there",
+    }
+    return _listed(texts[part](value) for part, value in criterion.model_dump(exclude_none=True).items())
+
+
+def _terms(pattern: str) -> str:
+    return _listed((f"`{_bare(term)}`" for term in alternatives(pattern)), "or")
+
+
+def _bare(term: str) -> str:
+    """Return a pattern without the limits that make it a word."""
+    return term.removeprefix("(?<![a-z])").removesuffix("(?![a-z])")
+
+
+def alternatives(pattern: str) -> list[str]:
+    """Split a regular expression at those `|` that lie outside of groups and classes."""
+    terms, start, depth = [], 0, 0
+    is_class = False
+    for token in re.finditer(r"\\.|.", pattern, re.DOTALL):
+        if is_class:
+            is_class = token[0] != "]"
+        elif token[0] == "[":
+            is_class = True
+        elif token[0] in "()":
+            depth += 1 if token[0] == "(" else -1
+        elif token[0] == "|" and depth == 0:
+            terms.append(pattern[start : token.start()])
+            start = token.end()
+    return [*terms, pattern[start:]]
+
+
+def _listed(texts: Iterable[str], word: str = "and") -> str:
+    items = list(texts)
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} {word} {items[-1]}"
+
+
+def _conversion(channels: Sequence[Channel]) -> str:
+    kept = [channel.name for channel in channels if channel.quantity.is_quantitative]
+    text = (
+        "Slices are ordered by their position along the normal; the affine follows from positions, orientation and "
+        "pixel spacing alone. Stored values become real ones by each slice's own rescale. A gap, a doubled position, "
+        "uneven spacing or a tilted gantry is refused."
+    )
+    return f"{text} Values of {_listed(kept)} stay quantities." if kept else text
+
+
+def _alignment(channels: Sequence[Channel]) -> str:
+    if len(channels) == 1:
+        return "There is one channel; nothing is resampled."
+    first, *others = [f"`{channel.name}`" for channel in channels]
+    return (
+        f"{first} is the reference grid. {_listed(others)} {'is' if len(others) == 1 else 'are'} brought onto it by "
+        "linear interpolation where the grid differs, and left untouched where it does not."
+    )
+
+
+def _half_turns(turns: Sequence[HalfTurn]) -> str:
+    if not turns:
+        return "No case is turned."
+    reasons: dict[tuple[str, str, str], list[str]] = {}
+    for turn in turns:
+        where = _listed(f"{keyword} {_criterion(criterion)}" for keyword, criterion in turn.where.items())
+        reasons.setdefault((where, turn.why.strip(), turn.evidence), []).append(turn.case)
+    texts = [
+        f"{_listed(cases)}, where {where}. Why: {why} Evidence: {evidence}."
+        for (where, why, evidence), cases in reasons.items()
+    ]
+    return (
+        "The voxels of image and label are turned by 180 degrees in the axial plane and the affine stays, in "
+        + " ".join(texts)
+    )
+
+
+def _scaling(channels: Sequence[Channel]) -> str:
+    ways: dict[str, list[str]] = {}
+    for channel in channels:
+        ways.setdefault(_scale(channel), []).append(f"`{channel.name}`")
+    return " ".join(f"{_listed(names)}: {way}" for way, names in ways.items())
+
+
+def _scale(channel: Channel) -> str:
+    rule = channel.scale
+    if not isinstance(rule, RobustMinMax):
+        return "quantitative, and left as it is."
+    over = "all voxels" if rule.over == "all" else "the voxels that are not 0"
+    low, high = rule.percentiles
+    return (
+        f"percentiles {low:g} and {high:g} of {over} become {rule.range[0]:g} and {rule.range[1]:g}, linearly; "
+        "what lies outside is clipped."
+    )
+
+
+def _label(label: Label, channels: Sequence[Channel]) -> str:
+    drawn_on = label.channel or channels[0].name
+    if label.precedence:
+        overlaps = f"Where drawings overlap, the first of {_listed(label.precedence)} wins. "
+    else:
+        overlaps = "Drawings that overlap are refused. " if len(label.classes) > 1 else ""
+    ignored = f"Drawings called {_terms('|'.join(label.ignore))} are left out. " if label.ignore else ""
+    lines = [
+        f"The expert drew on `{drawn_on}`: a mask file, a DICOM SEG or an RTSTRUCT, whose contours are filled "
+        "even-odd at the voxels' centres. The label is brought onto the image's grid by permuting and reversing "
+        f"axes only. {overlaps}{ignored}A name or value that is not declared is refused. 0 is background.",
+        *(_class(klass) for klass in label.classes),
+    ]
+    return "\n".join(lines)
+
+
+def _class(klass: LabelClass) -> str:
+    values = _listed(map(str, klass.from_values or (klass.value,)), "or")
+    sources = [f"value {values} of a mask"]
+    if klass.from_codes:
+        sources.append(f"segments coded {_listed(klass.from_codes, 'or')}")
+    if klass.from_names:
+        sources.append(f"drawings called {_listed((f'`{name}`' for name in klass.from_names), 'or')}")
+    need = "every label holds it" if klass.required else "it may be missing"
+    return f"{klass.value} is {klass.name}; {need}. From {_listed(sources)}."
+
+
+def _check(channels: Sequence[Channel]) -> str:
+    ranged = [c.name for c in channels if not c.quantity.is_quantitative]
+    text = "All grids must be one and RAS+, values finite and not constant, label values declared"
+    return f"{text}, {_listed(ranged)} within the range of the scaling." if ranged else f"{text}."
+
+
+def _split(rules: TaskRules, published: PublishedSplit | None) -> str:
+    split = rules.cases.split
+    share = f"{split.training} to {split.test}"
+    fixed = "A case table fixes id and subset; all cases of a subject lie in one subset."
+    if published is None:
+        return f"Ids are like {rules.cases.id}. {fixed} Other subjects are dealt by a keyed shuffle, {share}."
+    return (
+        f"Ids and subsets are those of the published task: {len(published.training)} for training and "
+        f"{len(published.test)} for test ({published.source}). {fixed} Subjects that no table names are dealt to "
+        f"these ids by a keyed shuffle, {share}; a release says which ids it lacks."
+    )
+
+
+def _package(rules: TaskRules) -> str:
+    size = "4D" if len(rules.channels) > 1 else "3D"
+    names = ", ".join(f"{number}: {channel.name}" for number, channel in enumerate(rules.channels))
+    return (
+        f"{rules.task}.tar holds dataset.json ({rules.header.name}; release {rules.header.release}; licence "
+        f"{rules.header.licence}; {size}; modality {names}), imagesTr, labelsTr and imagesTs. Labels of test cases "
+        "are withheld."
+    )
