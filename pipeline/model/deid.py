@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, timedelta
-from enum import Enum
+from enum import StrEnum
 from typing import Protocol
 
 from pipeline.model.identified import Key
@@ -24,11 +25,13 @@ DIGITS_LIMIT = 4
 _NUMBER = re.compile(rb"[+-]?(?:\d{1,15}(?:\.\d{0,20})?|\.\d{1,20})(?:[eE][+-]?\d{1,3})?")
 _DATE = re.compile(rb"\d{8}")
 _TIME = re.compile(rb"(?:[01]\d|2[0-3])(?:[0-5]\d(?:(?:[0-5]\d|60)(?:\.\d{1,6})?)?)?")
-_MOMENT = re.compile(rb"(\d{8})((?:(?:[01]\d|2[0-3])(?:[0-5]\d(?:(?:[0-5]\d|60)(?:\.\d{1,6})?)?)?)?)([+-]\d{4})?")
+_MOMENT = re.compile(
+    rb"(\d{8})((?:(?:[01]\d|2[0-3])(?:[0-5]\d(?:(?:[0-5]\d|60)(?:\.\d{1,6})?)?)?)?)([+-]\d{4})?"
+)
 _PRINTABLE = re.compile(rb"[ -~]{8,}")
 
 
-class Act(str, Enum):
+class Act(StrEnum):
     """What is done to an element."""
 
     KEPT = "kept"
@@ -167,7 +170,7 @@ class Vocabulary:
     def _is_made_of_words(self, text: str) -> bool:
         words = [word for word in re.split(r"[ _+./()*:-]+", text) if word]
         digits = sum(letter.isdigit() for letter in text)
-        return 0 < len(words) and len(text) <= 64 and digits <= DIGITS_LIMIT and self.words.issuperset(words)
+        return bool(words) and len(text) <= 64 and digits <= DIGITS_LIMIT and self.words.issuperset(words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,7 +372,7 @@ class Lut:
         if len(found.value) % 2 or count < 2:
             return None
         values = struct.unpack(f"{order}{count}H", found.value)
-        steps = [after - before for before, after in zip(values, values[1:], strict=False)]
+        steps = [after - before for before, after in itertools.pairwise(values)]
         return found.value if all(s >= 0 for s in steps) or all(s <= 0 for s in steps) else None
 
 
@@ -494,6 +497,8 @@ class Policy:
         Least and most days by which a subject's dates move back.
     edition, digest
         Edition of the confidentiality table; digest of all files of the policy.
+    rows, characteristics
+        The table's rows; the tags that the option to retain patient characteristics is about.
     """
 
     purposes: Mapping[str, Purpose]
@@ -507,4 +512,5 @@ class Policy:
     issuer_counts: bool
     edition: str
     digest: str
-    rows: Sequence[Row] = field(default_factory=tuple)
+    rows: Sequence[Row]
+    characteristics: frozenset[int]

@@ -370,6 +370,9 @@ _FAULTS = (
         "operator",
     ),
     # Privacy
+    Fault("not-deidentifiable", "The object is of a kind that de-identification has no rules for.", "Nothing: such objects are never released."),
+    Fault("value-not-releasable", "An element that conversion needs has a value that may not be released.", "Look at the element named in the source; have the site send it again, or take it out.", "privacy officer"),
+    Fault("burned-in-text", "The header says that text is burned into the pixels.", "Look at the pixels; take the series out, or have the site send it without text.", "privacy officer"),
     Fault(
         "identity-leak",
         "A value that identifies a person was found where none may be.",
