@@ -145,9 +145,11 @@ def walk(order: Order, journal: Journal) -> tuple[tuple[Volume, ...], Volume | N
         labelled = journal.keep(label(drawing, reference, order.rules.label), "label")
     if order.plan.half_turn is not None:
         journal.enter("fix")
-        channels = {n: journal.keep(half_turn(v, **order.plan.half_turn), n) for n, v in channels.items()}
+        channels = {
+            name: journal.keep(_turned(v, order.plan.half_turn), name) for name, v in channels.items()
+        }
         if labelled is not None:
-            labelled = journal.keep(half_turn(labelled, **order.plan.half_turn), "label")
+            labelled = journal.keep(_turned(labelled, order.plan.half_turn), "label")
     journal.enter("scale")
     image = tuple(journal.keep(scale(channels[c.name], c.scale), c.name) for c in order.rules.channels)
     journal.enter("check")
@@ -155,6 +157,12 @@ def walk(order: Order, journal: Journal) -> tuple[tuple[Volume, ...], Volume | N
     note = check(image, labelled, channels=rules.channels, classes=rules.label.classes)
     journal.keep_note(note, "image")
     return image, labelled
+
+
+def _turned(volume: Volume, turn: Mapping[str, str]) -> Step[Volume]:
+    """Turn a volume as the rules say; the note also holds the digest of the evidence."""
+    step = half_turn(volume, why=turn["why"], evidence=turn["evidence"])
+    return Step(step.value, Note(step.note.stage, {**step.note.facts, "evidence_digest": turn["digest"]}))
 
 
 def _acquire(order: Order, channel: Channel, journal: Journal) -> tuple[Volume, str]:

@@ -35,6 +35,8 @@ from pipeline.stages.explain import explain as in_words
 
 BUG, USAGE, REFUSED, INTERRUPTED = 1, 2, 3, 130
 AUDIT_FOUND = 5
+SHOWN = 100
+"""Most findings or refusals said in words; --json holds all."""
 
 talk = Console(stderr=True, highlight=False, soft_wrap=True)
 """Everything said to people goes to stderr; stdout is for data."""
@@ -119,10 +121,11 @@ def _plain_progress() -> Told:
     said: set[tuple[str, int]] = set()
 
     def told(what: str, done: int, total: int) -> None:
-        tenth = (what.partition(" |")[0], 10 * done // total if total else 0)
-        if tenth not in said and done:
+        name = what.partition(" |")[0]
+        tenth = (name, 10 * done // total if total else 0)
+        if tenth not in said:
             said.add(tenth)
-            talk.print(f"{tenth[0]}: {done} of {total}" if total else what, markup=False)
+            talk.print(f"{name}: {done} of {total}" if total else name, markup=False)
 
     return told
 
@@ -399,8 +402,9 @@ def audit(target: Path, folder: Path | None, as_json: bool) -> int:
 
 
 def _audit(target: Path, folder: Path | None) -> AuditReport:
-    report = audit_release(target, workspace=folder, tell=lambda what: talk.print(what, markup=False))
-    for finding in report.findings[:100]:
+    with _progress("audit") as told:
+        report = audit_release(target, workspace=folder, tell=lambda what: told(f"audit | {what}", 0, 0))
+    for finding in report.findings[:SHOWN]:
         talk.print(f"found {finding}", markup=False)
     return report
 
@@ -442,7 +446,7 @@ def deidentify(sources: tuple[Path, ...], output: Path, folder: Path, as_json: b
 
 
 def _exported(made: export.Exported, as_json: bool, done: str) -> int:
-    for refusal in made.refused[:100]:
+    for refusal in made.refused[:SHOWN]:
         talk.print(
             f"refused {refusal['name']}: {refusal['code']}: wanted {refusal['wanted']}, found {refusal['found']}"
         )

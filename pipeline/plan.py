@@ -282,10 +282,10 @@ def _line(draft: Draft, candidate: Candidate, dealt: tuple[str, str], key: Key) 
 
 
 def _turn(loaded: LoadedRules, case: str, choice: Choice) -> Mapping[str, str] | None:
-    """Return the half turn with its evidence named by place and digest."""
+    """Return the half turn with the digest of its evidence."""
     reference = choice.channels[loaded.rules.channels[0].name]
     turn = half_turn(loaded.rules, case, reference.facts)
-    return None if turn is None else {**turn, "evidence": loaded.evidence[turn["evidence"]]}
+    return None if turn is None else {**turn, "digest": loaded.evidence[turn["evidence"]]}
 
 
 def _write(workspace: Workspace, loaded: LoadedRules, made: TaskPlan) -> None:

@@ -38,7 +38,7 @@ class LoadedRules:
     published: PublishedSplit | None
     document: Json
     evidence: Mapping[str, str] = field(default_factory=dict)
-    """What a half turn names as evidence -> the same with the digest of the file, if it is one."""
+    """What a half turn names as evidence -> the digest of the file, empty for a reference."""
 
 
 def shipped_rules() -> Path:
@@ -135,15 +135,15 @@ def _load(path: Path) -> tuple[LoadedRules | None, list[str]]:
     if rules is None or faults or missing:
         return None, faults + missing
     form = canonical_form(rules)
-    named = {turn.evidence: _with_digest(turn.evidence, folders) for turn in rules.half_turns}
+    named = {turn.evidence: _evidence_digest(turn.evidence, folders) for turn in rules.half_turns}
     return LoadedRules(rules, digest_of(canonical(form)), published, form, named), []
 
 
-def _with_digest(evidence: str, folders: Sequence[Path]) -> str:
+def _evidence_digest(evidence: str, folders: Sequence[Path]) -> str:
     for folder in folders:
         if (folder / evidence).is_file():
-            return f"{evidence} {digest_of((folder / evidence).read_bytes())}"
-    return evidence
+            return digest_of((folder / evidence).read_bytes())
+    return ""
 
 
 def _is_said_by(fault: Fault, across: list[Fault]) -> bool:

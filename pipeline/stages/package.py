@@ -82,11 +82,10 @@ def _case_line(record: Mapping[str, Any], image: str, label: str | None) -> Mapp
     line = {"kind": "case", **record, "members": {"image": image, "label": label}}
     if label is None:
         line["label"] = None
-        line["notes"] = [
-            note
-            for note in record["notes"]
-            if note["stage"] not in _LABEL_ROOMS and note.get("channel") != "label"
+        public = [
+            n for n in record["notes"] if n["stage"] not in _LABEL_ROOMS and n.get("channel") != "label"
         ]
+        line["notes"] = [{name: fact for name, fact in note.items() if name != "label"} for note in public]
         line["sources"] = {name: refs for name, refs in record["sources"].items() if name != "label"}
     return line
 
