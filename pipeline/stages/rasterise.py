@@ -100,7 +100,7 @@ def _draw(roi: Roi, grid: Grid) -> tuple[npt.NDArray[np.bool_], dict[str, Json]]
     # Slice after slice in memory, so that slices without a contour take none.
     mask = np.zeros(grid.shape[::-1], dtype=np.bool_).T
     for k, rings in slices.items():
-        mask[:, :, k] = _fill(rings, grid.shape[:2])
+        _fill(mask[:, :, k], rings)
     counts = {"degenerate": len(closed) - len(solid), "repeated": len(placed) - len(once)}
     return mask, {**_report(roi, once, grid), **counts, **_extent(mask, grid)}
 
@@ -152,9 +152,9 @@ def _without_repeats(contours: Sequence[_Placed]) -> Iterator[_Placed]:
 
 def _lines(ring: Ring) -> bytes:
     """Return the same for rings of the same lines, wherever and whichever way round they start."""
-    ends = np.stack([ring, np.roll(ring, -1, axis=0)], axis=1)
-    order = np.lexsort((ends[:, :, 1], ends[:, :, 0]), axis=1)
-    lines = np.take_along_axis(ends, order[:, :, None], axis=1).reshape(-1, 4)
+    start, stop = ring, np.roll(ring, -1, axis=0)
+    swapped = (start[:, 0] > stop[:, 0]) | ((start[:, 0] == stop[:, 0]) & (start[:, 1] > stop[:, 1]))
+    lines = np.hstack([np.where(swapped[:, None], stop, start), np.where(swapped[:, None], start, stop)])
     return lines[np.lexsort(lines.T)].tobytes()
 
 
@@ -210,37 +210,41 @@ def _extent(mask: npt.NDArray[np.bool_], grid: Grid) -> dict[str, Json]:
     return {"voxels": voxels, "ml": decimal(round(voxels * grid.voxel_ml, 6))}
 
 
-def _fill(rings: Sequence[Ring], shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
-    """Return the voxels (I, J) of one slice whose centres lie inside an odd number of times.
+def _fill(plane: npt.NDArray[np.bool_], rings: Sequence[Ring]) -> None:
+    """Set the voxels of one empty slice (I, J) whose centres lie inside an odd number of times.
 
     A line crosses row j when its lower end is at or below j and its upper end above; every centre from the
     crossing on, towards higher i, changes sides there.
     """
-    columns, rows = int(shape[0]), int(shape[1])
-    width = columns + 1
+    corners = np.concatenate(rings)
+    # No crossing lies outside the rings' own box, so nothing beyond it changes.
+    start = np.clip(np.ceil(corners.min(axis=0)), 0, plane.shape).astype(np.int64)
+    stop = np.clip(np.ceil(corners.max(axis=0)), 0, plane.shape).astype(np.int64)
+    width, rows = (int(size) for size in stop - start + [1, 0])
     toggles = np.zeros(width * rows, dtype=np.uint8)
-    for low, high, first, count in _edges(rings, rows):
-        edge = np.repeat(np.arange(len(count)), count)
-        row = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count) + first[edge]
-        start, reach = low[edge], (high - low)[edge]
-        crossing = start[:, 0] + (row - start[:, 1]) * reach[:, 0] / reach[:, 1]
-        column = np.clip(np.ceil(np.rint(crossing * SNAP) / SNAP), 0, columns).astype(np.int64)
-        toggles ^= (np.bincount(row * width + column, minlength=len(toggles)) & 1).astype(np.uint8)
-    inside: npt.NDArray[np.bool_] = np.bitwise_xor.accumulate(toggles.reshape(rows, width), axis=1).astype(
-        bool
-    )
-    return inside[:, :columns].T
+    for low, high, first, count in _lines_across(rings, int(start[1]), int(stop[1])):
+        line = np.repeat(np.arange(len(count)), count)
+        row = np.arange(len(line)) - np.repeat(np.cumsum(count) - count, count) + first[line]
+        origin, reach = low[line], (high - low)[line]
+        crossing = origin[:, 0] + (row - origin[:, 1]) * reach[:, 0] / reach[:, 1]
+        column = np.clip(np.ceil(np.rint(crossing * SNAP) / SNAP), start[0], stop[0]).astype(np.int64)
+        place = (row - start[1]) * width + column - start[0]
+        toggles ^= (np.bincount(place, minlength=len(toggles)) & 1).astype(np.uint8)
+    inside = np.bitwise_xor.accumulate(toggles.reshape(rows, width), axis=1)[:, :-1]
+    plane[start[0] : stop[0], start[1] : stop[1]] = inside.T
 
 
-def _edges(rings: Sequence[Ring], rows: int) -> Iterator[tuple[Floats, Floats, Integers, Integers]]:
-    """Yield, some at a time, lower ends, upper ends, first row crossed and number of rows crossed."""
+def _lines_across(
+    rings: Sequence[Ring], begin: int, end: int
+) -> Iterator[tuple[Floats, Floats, Integers, Integers]]:
+    """Yield, some at a time, lines that cross rows: lower ends, upper ends, first row, number of rows."""
     start = np.concatenate(rings)
     stop = np.concatenate([np.roll(ring, -1, axis=0) for ring in rings])
     # The same line is computed from the same end, whichever way it is walked, so that shared lines agree.
     upward = (start[:, 1] <= stop[:, 1])[:, None]
     low, high = np.where(upward, start, stop), np.where(upward, stop, start)
-    first = np.clip(np.ceil(low[:, 1]), 0, rows).astype(np.int64)
-    count = np.clip(np.ceil(high[:, 1]), 0, rows).astype(np.int64) - first
+    first = np.clip(np.ceil(low[:, 1]), begin, end).astype(np.int64)
+    count = np.clip(np.ceil(high[:, 1]), begin, end).astype(np.int64) - first
     crossing = count > 0
     low, high, first, count = low[crossing], high[crossing], first[crossing], count[crossing]
     batch = np.cumsum(count) // CROSSINGS_AT_ONCE

@@ -1,0 +1,363 @@
+"""Give each voxel of an annotation its class, on the image's grid."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK
+from pydicom.sr.coding import Code
+
+from pipeline.model.errors import LabelError
+from pipeline.model.record import Json, Note, Step, decimal
+from pipeline.model.rules import Label, LabelClass
+from pipeline.model.volume import (
+    GRID_TOLERANCE_MM,
+    Annotation,
+    Grid,
+    Volume,
+    corner_distance,
+    named_value,
+)
+
+NEAR_ENOUGH = 0.5
+"""Likeness (0 to 1) from which on a class is named as what an unknown name may have meant."""
+
+MOST_NAMED = 20
+"""Faults of one kind that a message lists before it only counts."""
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class _Mask:
+    """One mask of the annotation: its place there, its name, and the classes it fits, each with what matched."""
+
+    place: int
+    key: str
+    name: str
+    fits: dict[int, str]
+    is_ignored: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Overlap:
+    """Voxels that two classes claim."""
+
+    kept: int
+    lost: int
+    voxels: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """How an array is brought to another grid: `axes[n]` is the axis that becomes the n-th, signs say which turn."""
+
+    axes: tuple[int, int, int]
+    signs: tuple[int, int, int]
+
+
+def label(annotation: Annotation, image: Grid, rule: Label) -> Step[Volume]:
+    """Map the annotation's masks to the rule's classes, on the image's own grid.
+
+    Names are matched whole, without regard to case and outer blanks; codes by meaning (an SRT code equals its SCT
+    successor); masks called `value N` by value. Several masks of one class are united. Nothing is resampled:
+    the annotation's grid is the image's, or one with axes permuted or reversed.
+
+    Parameters
+    ----------
+    annotation
+        Masks (I, J, K) on their own grid.
+    image
+        The image's RAS+ grid; its affine becomes the label's.
+    rule
+        Classes, names to ignore, and precedence where classes overlap.
+
+    Returns
+    -------
+    Step
+        Label of the image's shape, 0 for background; uint8, or uint16 with more than 255 classes. The note
+        holds each class' voxels, ml, components (joined by faces) and what matched; no name as drawn.
+
+    Raises
+    ------
+    LabelError
+        label-name-unknown, label-value-undeclared and label-name-ambiguous for masks that fit no class, or two, or
+        a class and `ignore`; label-overlap without precedence; label-off-grid if a corner is further
+        than GRID_TOLERANCE_MM from the image's; label-empty; label-missing-class.
+    """
+    masks = [_mask(place, key, annotation, rule) for place, key in enumerate(annotation.masks, start=1)]
+    _refuse_unassigned(masks, rule)
+    turn = _turn_between(annotation.grid, image)
+    painted, overlaps = _paint(annotation, masks, rule)
+    data = np.ascontiguousarray(_turned(painted, turn))
+    classes = {
+        str(wanted.value): {
+            "name": wanted.name,
+            **_extent(data, wanted.value, image),
+            **_origin(masks, wanted),
+        }
+        for wanted in rule.classes
+    }
+    _refuse_missing(data, rule)
+    facts: dict[str, Json] = {
+        "classes": classes,
+        "ignored": sum(mask.is_ignored for mask in masks),
+        "overlaps": [_overlap_facts(overlap, rule) for overlap in overlaps],
+        "axes": list(turn.axes),
+        "signs": list(turn.signs),
+        "components_by": "faces",
+    }
+    return Step(Volume(data, image.affine), Note("label", facts))
+
+
+# Which mask is which class
+
+
+def _mask(place: int, key: str, annotation: Annotation, rule: Label) -> _Mask:
+    """Return what a mask fits."""
+    name = annotation.names.get(key, key).strip()
+    number = named_value(key)
+    fits: dict[int, str] = {}
+    for wanted in rule.classes:
+        how = _match(name, number, annotation.codes.get(key, ()), wanted)
+        if how:
+            fits[wanted.value] = how
+    return _Mask(place, key, name, fits, _matches(rule.ignore, name))
+
+
+def _match(name: str, number: int | None, codes: Sequence[str], wanted: LabelClass) -> str:
+    """Return by what a mask fits a class: name, code or value; empty when it does not."""
+    if number is not None:
+        return "value" if number in (wanted.from_values or (wanted.value,)) else ""
+    if _matches(wanted.from_names, name):
+        return "name"
+    return "code" if any(_is_same(code, own) for code in codes for own in wanted.from_codes) else ""
+
+
+def _matches(patterns: Iterable[str], name: str) -> bool:
+    return any(re.fullmatch(pattern, name, re.IGNORECASE) for pattern in patterns)
+
+
+def _is_same(first: str, second: str) -> bool:
+    """Whether two codes `SCHEME:VALUE` mean the same; pydicom knows which SRT code became which SCT code."""
+    return bool(_code(first) == _code(second))
+
+
+def _code(text: str) -> Code:
+    scheme, _, value = text.partition(":")
+    return Code(value, scheme, "")
+
+
+def _refuse_unassigned(masks: Sequence[_Mask], rule: Label) -> None:
+    """Refuse masks that are of no class and not ignored, or of more than one; name them by place only."""
+    where = f"annotation of {len(masks)} masks"
+    strange = [mask for mask in masks if not mask.fits and not mask.is_ignored]
+    values = [number for mask in strange if (number := named_value(mask.key)) is not None]
+    named = [
+        f"mask {mask.place} ({_nearest(mask.name, rule)})"
+        for mask in strange
+        if named_value(mask.key) is None
+    ]
+    wanted = f"names of {', '.join(item.name for item in rule.classes)}, or ignored ones"
+    if named:
+        raise LabelError("label-name-unknown", wanted=wanted, found=_listed(named), where=where)
+    if values:
+        declared = [value for item in rule.classes for value in item.from_values or (item.value,)]
+        raise LabelError(
+            "label-value-undeclared",
+            wanted=f"values {_listed(declared)}",
+            found=f"also {_listed(values)}",
+            where=where,
+        )
+    torn = [mask for mask in masks if len(mask.fits) + mask.is_ignored > 1]
+    if torn:
+        found = _listed([f"mask {mask.place} ({_described(mask, rule)})" for mask in torn])
+        raise LabelError("label-name-ambiguous", wanted="one class for each mask", found=found, where=where)
+
+
+def _listed(things: Sequence[object]) -> str:
+    """Return things as a list in words, not too long."""
+    more = f" and {len(things) - MOST_NAMED} more" if len(things) > MOST_NAMED else ""
+    return ", ".join(str(thing) for thing in things[:MOST_NAMED]) + more
+
+
+def _described(mask: _Mask, rule: Label) -> str:
+    return " and ".join(
+        [rule.classes[value - 1].name for value in mask.fits] + ["`ignore`"] * mask.is_ignored
+    )
+
+
+def _nearest(name: str, rule: Label) -> str:
+    """Return the class whose names are most like a name, in words that do not quote it."""
+    scores = {wanted.name: max(_likeness(name, word) for word in _words(wanted)) for wanted in rule.classes}
+    best = max(scores, key=lambda word: scores[word])
+    return f"nearest {best}" if scores[best] >= NEAR_ENOUGH else "near none"
+
+
+def _words(wanted: LabelClass) -> list[str]:
+    """Return the class' name and the words in its patterns."""
+    return [wanted.name, *re.findall(r"[^\W\d_]{3,}", " ".join(wanted.from_names))]
+
+
+def _likeness(name: str, word: str) -> float:
+    return SequenceMatcher(None, name.lower(), word.lower()).ratio()
+
+
+# Which voxel is which class
+
+
+def _paint(
+    annotation: Annotation, masks: Sequence[_Mask], rule: Label
+) -> tuple[npt.NDArray[np.unsignedinteger], list[_Overlap]]:
+    """Return each voxel's class on the annotation's grid, the strongest last so that it stays, and overlaps."""
+    dtype = np.uint8 if len(rule.classes) <= np.iinfo(np.uint8).max else np.uint16
+    # Slice after slice in memory, as masks are.
+    painted = np.zeros(annotation.grid.shape[::-1], dtype=dtype)
+    overlaps: list[_Overlap] = []
+    for wanted in _weakest_first(rule):
+        for mask in masks:
+            if wanted.value not in mask.fits:
+                continue
+            drawn = annotation.masks[mask.key].T
+            claimed = np.bincount(painted[drawn], minlength=1)
+            lost = [int(value) for value in np.flatnonzero(claimed) if value not in {0, wanted.value}]
+            overlaps += [_Overlap(wanted.value, value, int(claimed[value])) for value in lost]
+            painted[drawn] = wanted.value
+    _refuse_undecided(overlaps, rule)
+    return painted.T, _summed(overlaps)
+
+
+def _weakest_first(rule: Label) -> list[LabelClass]:
+    """Return the classes without precedence, then those with it, the strongest last."""
+    strength = {name: -place for place, name in enumerate(rule.precedence)}
+    return sorted(rule.classes, key=lambda wanted: strength.get(wanted.name, -len(strength)))
+
+
+def _summed(overlaps: Sequence[_Overlap]) -> list[_Overlap]:
+    """Return one overlap for each pair of classes: each of a class' masks may take some of its voxels."""
+    pairs = sorted({(overlap.kept, overlap.lost) for overlap in overlaps})
+    return [
+        _Overlap(kept, lost, sum(each.voxels for each in overlaps if (each.kept, each.lost) == (kept, lost)))
+        for kept, lost in pairs
+    ]
+
+
+def _refuse_undecided(overlaps: Sequence[_Overlap], rule: Label) -> None:
+    """Refuse overlaps of classes that precedence does not order."""
+    undecided = [
+        f"{rule.classes[overlap.kept - 1].name} and {rule.classes[overlap.lost - 1].name} share {overlap.voxels}"
+        for overlap in _summed(overlaps)
+        if not {rule.classes[overlap.kept - 1].name, rule.classes[overlap.lost - 1].name}
+        <= set(rule.precedence)
+    ]
+    if undecided:
+        raise LabelError(
+            "label-overlap",
+            wanted="one class for each voxel",
+            found=f"voxels: {_listed(undecided)}",
+            where="label",
+        )
+
+
+def _overlap_facts(overlap: _Overlap, rule: Label) -> dict[str, Json]:
+    return {
+        "kept": rule.classes[overlap.kept - 1].name,
+        "lost": rule.classes[overlap.lost - 1].name,
+        "voxels": overlap.voxels,
+    }
+
+
+def _refuse_missing(data: npt.NDArray[np.unsignedinteger], rule: Label) -> None:
+    """Refuse a label without a voxel, and one without a voxel of a required class."""
+    present = set(np.flatnonzero(np.bincount(data.reshape(-1), minlength=1)).tolist()) - {0}
+    if not present:
+        raise LabelError("label-empty", wanted="a voxel of a class", found="none", where="label")
+    missing = [wanted.name for wanted in rule.classes if wanted.required and wanted.value not in present]
+    if missing:
+        raise LabelError(
+            "label-missing-class", wanted=f"voxels of {', '.join(missing)}", found="none", where="label"
+        )
+
+
+# From the annotation's grid to the image's
+
+
+def _turn_between(drawn: Grid, image: Grid) -> _Turn:
+    """Return the permutation and reversal of axes that takes one grid to the other; refuse any other."""
+    steps = np.linalg.inv(image.affine)[:3, :3] @ drawn.affine[:3, :3]
+    axes = [int(axis) for axis in np.argmax(np.abs(steps), axis=1)]
+    signs = [1 if steps[place, axis] > 0 else -1 for place, axis in enumerate(axes)]
+    turn = _Turn((axes[0], axes[1], axes[2]), (signs[0], signs[1], signs[2]))
+    shape = tuple(drawn.shape[axis] for axis in axes)
+    if sorted(axes) != [0, 1, 2] or shape != image.shape:
+        raise LabelError(
+            "label-off-grid",
+            wanted=f"{_sizes(image.shape)} voxels along x, y, z",
+            found=_sizes(shape),
+            where="label",
+        )
+    apart = corner_distance(image.shape, _affine_after(drawn, turn), image.affine)
+    if not apart <= GRID_TOLERANCE_MM:
+        raise LabelError(
+            "label-off-grid",
+            wanted=f"corners within {GRID_TOLERANCE_MM:g} mm of the image's",
+            found=f"{apart:.3g} mm",
+            where="label",
+        )
+    return turn
+
+
+def _sizes(shape: Sequence[int]) -> str:
+    return " x ".join(str(size) for size in shape)
+
+
+def _affine_after(drawn: Grid, turn: _Turn) -> npt.NDArray[np.float64]:
+    """Return the affine of a grid after its turn."""
+    change = np.zeros((4, 4))
+    change[3, 3] = 1
+    for place, (axis, sign) in enumerate(zip(turn.axes, turn.signs, strict=True)):
+        change[axis, place] = sign
+        change[axis, 3] = 0 if sign > 0 else drawn.shape[axis] - 1
+    return np.asarray(drawn.affine @ change, dtype=np.float64)
+
+
+def _turned(painted: npt.NDArray[np.unsignedinteger], turn: _Turn) -> npt.NDArray[np.unsignedinteger]:
+    first, second, third = (slice(None, None, sign) for sign in turn.signs)
+    return np.transpose(painted, turn.axes)[first, second, third]
+
+
+# What the note says
+
+
+def _extent(data: npt.NDArray[np.unsignedinteger], value: int, image: Grid) -> dict[str, Json]:
+    """Return voxels, ml and components of one class."""
+    chosen = data == value
+    voxels = int(np.count_nonzero(chosen))
+    return {
+        "voxels": voxels,
+        "ml": decimal(round(voxels * image.voxel_ml, 6)),
+        "components": _components(chosen) if voxels else 0,
+    }
+
+
+def _components(chosen: Mask) -> int:
+    """Return the number of parts that no shared face joins."""
+    spans = []
+    for axis in range(3):
+        used = np.flatnonzero(chosen.any(axis=tuple({0, 1, 2} - {axis})))
+        spans.append(slice(int(used[0]), int(used[-1]) + 1))
+    counter = SimpleITK.ConnectedComponentImageFilter()
+    counter.SetFullyConnected(False)
+    counter.Execute(SimpleITK.GetImageFromArray(chosen[spans[0], spans[1], spans[2]].astype(np.uint8)))
+    return int(counter.GetObjectCount())
+
+
+def _origin(masks: Sequence[_Mask], wanted: LabelClass) -> dict[str, Json]:
+    """Return of how many masks a class is made, by what matched."""
+    matched = [mask.fits[wanted.value] for mask in masks if wanted.value in mask.fits]
+    return {"masks": {how: matched.count(how) for how in sorted(set(matched))}}
