@@ -38,7 +38,7 @@ install: .venv/.installed ## .venv with the pinned versions and the command .ven
 
 demo: install ## phantom DICOM of all ten tasks -> release, audited, under demo/
 	@test -d demo/source || $(CURATE) demo demo
-	@test -f demo/workspace/curate.yaml || $(CURATE) init demo/workspace --key demo/truth/demo.key
+	@test -f demo/workspace/curate.yaml || { rm -rf demo/workspace; $(CURATE) init demo/workspace --key demo/truth/demo.key; }
 	@$(CURATE) release demo/source -w demo/workspace -r demo/release
 	@echo; echo "The release is in demo/release:"; ls -l demo/release/*.tar | awk '{print "  " $$NF "  " $$5 " bytes"}'
 
