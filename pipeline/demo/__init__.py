@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.demo import subject, truth
+from pipeline.demo import answers, subject
 from pipeline.demo.cases import TASKS, TEST_EVERY, TURNED_CASES, TURNED_TASKS, TaskPlan
 from pipeline.demo.sites import uid
+from pipeline.io.durable import refusing_full_disk
 from pipeline.io.ruleset import load_rules
 from pipeline.model.errors import UsageError
 
@@ -61,25 +62,30 @@ def make(
         output-exists if there is something already; bad-usage for an unknown task, no case, or more cases
         than the task has published ids.
     """
-    plans = _chosen(tasks)
-    chosen = {plan.task: _cases(plan, cases, seed) for plan in plans}
-    source, answers = folder / "source", folder / "truth"
-    for place in (source, answers):
+    plans = {plan.task: _cases(plan, cases, seed) for plan in _chosen(tasks)}
+    source, truth = folder / "source", folder / "truth"
+    for place in (source, truth):
         if place.exists() and (not place.is_dir() or any(place.iterdir())):
             raise UsageError(
                 "output-exists", wanted="no source/ or truth/ yet", found=f"{place.name}/ with content"
             )
     work = folder / _UNFINISHED
-    shutil.rmtree(work, ignore_errors=True)
-    (work / "source").mkdir(parents=True)
-    (work / "truth").mkdir()
-    summary = _write(work, chosen, seed, tell)
-    for made, place in ((work / "truth", answers), (work / "source", source)):
-        if place.exists():
-            place.rmdir()
-        made.rename(place)
-    work.rmdir()
-    return DemoSummary(source, answers, len(plans), *summary)
+    with refusing_full_disk():
+        shutil.rmtree(work, ignore_errors=True)
+        (work / "source").mkdir(parents=True)
+        (work / "truth").mkdir()
+        counts = _write(work, plans, seed, tell)
+        # The sources come last: where they are, everything is.
+        _move(work / "truth", truth)
+        _move(work / "source", source)
+        work.rmdir()
+    return DemoSummary(source, truth, len(plans), *counts)
+
+
+def _move(made: Path, place: Path) -> None:
+    if place.exists():
+        place.rmdir()
+    made.rename(place)
 
 
 def _chosen(tasks: Sequence[str] | None) -> tuple[TaskPlan, ...]:
@@ -120,39 +126,34 @@ def _number(case: str) -> int:
 
 
 def _write(
-    work: Path, chosen: dict[str, tuple[subject.CasePlan, ...]], seed: int, tell: Callable[[str], None]
+    work: Path, plans: Mapping[str, Sequence[subject.CasePlan]], seed: int, tell: Callable[[str], None]
 ) -> tuple[int, int, int]:
-    """Write everything below `work`; return the numbers of subjects, files and bytes."""
-    document: dict[str, object] = {}
+    """Write everything below `work`; return the numbers of subjects, files and bytes below source/."""
+    tasks: dict[str, object] = {}
     strings: set[str] = set()
-    subjects = files = size = 0
-    for task, plans in chosen.items():
+    for task, cases in plans.items():
         entries, rows = [], []
-        for plan in plans:
-            made = subject.build(plan)
-            entry, answers = truth.document(task, made.truth)
-            files += len(made.files)
-            size += sum(map(len, made.files.values()))
+        for case in cases:
+            made = subject.build(case)
+            entry, images = answers.document(task, made.truth)
             _put(work / "source" / task, made.files)
-            _put(work / "truth", answers)
+            _put(work / "truth", images)
             entries.append(entry)
             rows.append(made.row)
             strings |= made.strings
-        if plans and plans[0].case is not None:
-            table = _table(rows)
-            _put(work / "source" / task, {"cases.csv": table})
-            files, size = files + 1, size + len(table)
-        subjects += len(entries)
-        document[task] = {"subjects": entries}
+        if cases[0].case is not None:
+            _put(work / "source" / task, {"cases.csv": _table(rows)})
+        tasks[task] = {"subjects": entries}
         tell(f"{task}: {len(entries)} subjects")
-    _put(work / "truth", dict(_answers(document, strings, seed)))
-    return subjects, files, size
+    _put(work / "truth", dict(_answers(tasks, strings, seed)))
+    sizes = [path.stat().st_size for path in (work / "source").rglob("*") if path.is_file()]
+    return sum(map(len, plans.values())), len(sizes), sum(sizes)
 
 
 def _answers(tasks: dict[str, object], strings: set[str], seed: int) -> Iterator[tuple[str, bytes]]:
-    document = {"about": truth.ABOUT, "seed": seed, "tasks": tasks}
+    document = {"about": answers.ABOUT, "seed": seed, "tasks": tasks}
     yield "truth.json", (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
-    yield "identities.txt", truth.identities(strings)
+    yield "identities.txt", answers.identities(strings)
     yield "demo.key", (hashlib.sha256(uid("demo key", seed).encode()).hexdigest() + "\n").encode()
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from pydicom import Dataset
 
 from pipeline.demo import anatomy, labels
+from pipeline.demo.answers import Truth
 from pipeline.demo.cases import MASK_KINDS, ChannelPlan, TaskPlan
 from pipeline.demo.extras import extras_of
 from pipeline.demo.geometry import Acquisition, Triple, centred, cosines, half_turn
@@ -17,7 +18,6 @@ from pipeline.demo.objects import Series, Study, encode, shuffled, slices
 from pipeline.demo.placing import Placing, Sent
 from pipeline.demo.protocols import image_type, parameters, series_description
 from pipeline.demo.sites import SITES, Site, patient
-from pipeline.demo.truth import Truth
 
 Values = npt.NDArray[np.int32]
 
