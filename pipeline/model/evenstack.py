@@ -74,10 +74,11 @@ class EvenStack:
     deviation_mm: float
 
 
-def even_stack(places: Sequence[Place]) -> EvenStack:
+def even_stack(places: Sequence[Place], *, stated_mm: float | None = None) -> EvenStack:
     """Return the even stack that at least two slices make, in whatever order they are given.
 
-    The step is the median one; every slice is held against it.
+    The step is the median one; every slice is held against it. The spacing that the headers state places
+    nothing, but it is a witness: with every second slice lost, the rest is even again.
 
     Raises
     ------
@@ -98,35 +99,16 @@ def even_stack(places: Sequence[Place]) -> EvenStack:
     _check_untilted(drift - (along - along[0])[:, np.newaxis] * normal, along, tolerance)
     step, step_from = _step(along)
     deviation = float(np.abs(along - along[0] - step * np.arange(len(along))).max())
+    if stated_mm is not None and stated_mm > SAME_POSITION_MM:
+        _check_complete(along, stated_mm)
     if deviation > tolerance + ROUNDING_MM:
-        _refuse_uneven(along, steps, tolerance)
+        _check_complete(along, float(steps.min()))
+        raise _uneven(along, tolerance)
     lps = np.eye(4)
     lps[:3] = np.stack([row * between_columns, column * between_rows, normal * step, first], axis=1)
     # DICOM counts x to the left and y to the back. Adding zero turns -0 into 0.
     affine = lps * np.array([[-1.0], [-1.0], [1.0], [1.0]]) + 0.0
     return EvenStack(order.tolist(), affine, along, step, step_from, tolerance, deviation)
-
-
-def check_stated_spacing(stack: EvenStack, spacing_mm: float) -> None:
-    """Refuse an even stack whose step is a whole multiple of the spacing that its headers state.
-
-    Stated spacing places nothing, but it is a witness: with every second slice lost, the rest is even again.
-
-    Raises
-    ------
-    GeometryError
-        If the step is twice the stated spacing, three times, and so on.
-    """
-    multiple = round(stack.step_mm / spacing_mm)
-    if multiple < 2 or abs(stack.step_mm - multiple * spacing_mm) > MULTIPLE_TOLERANCE * spacing_mm:
-        return
-    indices = np.array([n for n in range(multiple * (len(stack.order) - 1)) if n % multiple])
-    raise GeometryError(
-        "missing-slice",
-        wanted=f"a slice every {spacing_mm:.3f} mm, as SpacingBetweenSlices says",
-        found=f"one every {stack.step_mm:.3f} mm, {_listed(indices, stack.along[0] + indices * spacing_mm)}",
-        where="along the normal",
-    )
 
 
 def _dot(first: Vector, second: Vector) -> float:
@@ -200,22 +182,27 @@ def _step(along: Vector) -> tuple[float, str]:
     return extent / (along.size - 1), "ends"
 
 
-def _refuse_uneven(along: Vector, steps: Vector, tolerance: float) -> None:
-    """Say whether slices are missing (gaps near whole multiples of the smallest step) or steps just vary."""
-    step = float(steps.min())
-    multiples = np.round(steps / step).astype(int)
-    if np.abs(steps - multiples * step).max() <= MULTIPLE_TOLERANCE * step and multiples.max() > 1:
-        inner = np.concatenate([np.arange(1, multiple) for multiple in multiples])
-        before = np.repeat(np.arange(steps.size), multiples - 1)
-        indices = (np.cumsum(multiples) - multiples)[before] + inner
-        raise GeometryError(
-            "missing-slice",
-            wanted=f"a slice every {step:.3f} mm",
-            found=_listed(indices, along[before] + inner * step),
-            where="along the normal",
-        )
-    widest = int(np.abs(steps - np.median(steps)).argmax())
+def _check_complete(along: Vector, unit: float) -> None:
+    """Refuse a stack all of whose steps are near whole multiples of a unit in mm, some of them more than one."""
+    steps = np.diff(along)
+    multiples = np.round(steps / unit).astype(int)
+    if np.abs(steps - multiples * unit).max() > MULTIPLE_TOLERANCE * unit or multiples.max() < 2:
+        return
+    inner = np.concatenate([np.arange(1, multiple) for multiple in multiples])
+    before = np.repeat(np.arange(steps.size), multiples - 1)
+    indices = (np.cumsum(multiples) - multiples)[before] + inner
     raise GeometryError(
+        "missing-slice",
+        wanted=f"a slice every {unit:.3f} mm",
+        found=_listed(indices, along[before] + inner * unit),
+        where="along the normal",
+    )
+
+
+def _uneven(along: Vector, tolerance: float) -> GeometryError:
+    steps = np.diff(along)
+    widest = int(np.abs(steps - np.median(steps)).argmax())
+    return GeometryError(
         "variable-spacing",
         wanted=f"steps of {np.median(steps):.3f} mm, every slice within {tolerance:.3f} mm of its place",
         found=f"steps from {steps.min():.3f} to {steps.max():.3f} mm",

@@ -16,7 +16,7 @@ from pydicom.pixels.processing import apply_modality_lut
 from pydicom.uid import UID
 
 from pipeline.model.errors import GeometryError, IntensityError, SourceError
-from pipeline.model.evenstack import EvenStack, Place, Vector, check_stated_spacing, even_stack
+from pipeline.model.evenstack import EvenStack, Place, Vector, even_stack
 from pipeline.model.record import Json, Note, Step, decimal, decimals
 from pipeline.model.volume import Quantity, Volume
 
@@ -25,6 +25,12 @@ Pixels = npt.NDArray[Any]
 COSINE_TOLERANCE = 1e-3
 """How far row and column of ImageOrientationPatient may be from unit length and from a right angle: rounding
 to four decimals is 1e-4. What they are off in mm is held against the stack's tolerance besides."""
+
+LARGEST_MM = 1e5
+"""No position or spacing, in mm, is beyond 100 m: such a number is a damaged header, not a place."""
+
+SMALLEST_MM = 1e-4
+"""No pixel spacing, in mm, is below 100 nm."""
 
 THICKNESS_TOLERANCE = 1.01
 """Times SpacingBetweenSlices: a slice thicker than that says that the spacing states something else."""
@@ -102,11 +108,9 @@ def convert(slices: Sequence[Dataset], quantity: Quantity) -> Step[Volume]:
         If pixel data cannot be decoded.
     """
     _check_images(slices)
-    stack = even_stack([_place(dataset, f"slice {n + 1} as given") for n, dataset in enumerate(slices)])
+    places = [_place(dataset, f"slice {number + 1} as given") for number, dataset in enumerate(slices)]
+    stack = even_stack(places, stated_mm=_stated_spacing(slices))
     ordered = [slices[number] for number in stack.order]
-    spacing = _stated_spacing(ordered)
-    if spacing is not None:
-        check_stated_spacing(stack, spacing)
     rescales = [_rescale(dataset, quantity, _where(k)) for k, dataset in enumerate(ordered)]
     stored = [_stored(dataset, _where(k)) for k, dataset in enumerate(ordered)]
     data = _true_values(stored, rescales)
@@ -172,31 +176,33 @@ def _numbers(dataset: Dataset, keyword: str, count: int, where: str) -> Vector:
 
 def _place(dataset: Dataset, where: str) -> Place:
     """Return where the slice's header puts it."""
-    orientation = _numbers(dataset, "ImageOrientationPatient", 6, where)
+    # A cosine beyond 2 is no cosine; cut there, its square cannot overflow.
+    orientation = np.clip(_numbers(dataset, "ImageOrientationPatient", 6, where), -2, 2)
     row, column = orientation[:3], orientation[3:]
     lengths = np.sqrt([(row * row).sum(), (column * column).sum()])
     # PS3.3 C.7.6.2.1.1: PixelSpacing is row spacing first: the distance between rows.
     between_rows, between_columns = _numbers(dataset, "PixelSpacing", 2, where).tolist()
     shape = _whole(dataset, "Columns", 0), _whole(dataset, "Rows", 0)
+    position = _numbers(dataset, "ImagePositionPatient", 3, where)
     is_skew = max(np.abs(lengths - 1).max(), abs((row * column).sum())) > COSINE_TOLERANCE
-    if is_skew or min(between_rows, between_columns) <= 0 or min(shape) < 1:
+    is_far = max(np.abs(position).max(), between_rows, between_columns) > LARGEST_MM
+    if is_skew or is_far or min(between_rows, between_columns) < SMALLEST_MM or min(shape) < 1:
         raise GeometryError(
             "missing-geometry",
             wanted="two unit vectors at a right angle, pixel spacing and matrix above 0",
-            found="an orientation, spacing or matrix that is not usable",
+            found="an orientation, spacing, position or matrix that is not usable",
             where=where,
         )
-    position = _numbers(dataset, "ImagePositionPatient", 3, where)
     return Place(row, column, position, between_columns, between_rows, shape)
 
 
-def _stated_spacing(ordered: Sequence[Dataset]) -> float | None:
+def _stated_spacing(slices: Sequence[Dataset]) -> float | None:
     """Return the one SpacingBetweenSlices of all slices, in mm, where it can be a distance of centres.
 
     Some devices state the gap between slices in it; then a slice is thicker than what it says.
     """
-    stated = {_number(dataset, "SpacingBetweenSlices") for dataset in ordered}
-    thicknesses = [_number(dataset, "SliceThickness") for dataset in ordered]
+    stated = {_number(dataset, "SpacingBetweenSlices") for dataset in slices}
+    thicknesses = [_number(dataset, "SliceThickness") for dataset in slices]
     if len(stated) != 1 or not all(0 < thickness < float("inf") for thickness in thicknesses):
         return None
     spacing = stated.pop()
