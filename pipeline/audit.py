@@ -445,7 +445,10 @@ def _opened(files: Mapping[str, Path], name: str) -> BinaryIO:
 
 def _content(files: Mapping[str, Path], name: str) -> bytes:
     with _opened(files, name) as stream:
-        content = stream.read(DOCUMENT_LIMIT + 1)
+        # A read of up to the limit would set that much memory aside.
+        content = b"".join(
+            itertools.islice(iter(lambda: stream.read(_CHUNK), b""), DOCUMENT_LIMIT // _CHUNK + 1)
+        )
     if len(content) > DOCUMENT_LIMIT:
         raise _fault(f"at most {DOCUMENT_LIMIT} bytes", "more")
     return content
@@ -467,7 +470,9 @@ def _check_files(files: Mapping[str, Path], tasks: Sequence[Mapping[str, Any]], 
     with _reporting(spot, "release"):
         sums = _read_sums(_content(files, "SHA256SUMS"), spot)
     claims = {part["file"]: part["digest"] for entry in tasks for part in (entry["tar"], entry["manifest"])}
-    for name in sorted((set(files) | set(sums)) - {"SHA256SUMS"}):
+    for name in sorted(set(sums) - set(files)):
+        spot.at(name).report("release", wanted="a file for each line", found="none")
+    for name in sorted(set(files) - {"SHA256SUMS"}):
         with _reporting(_Spot(run, name), "release"):
             _check_file(name, files, sums, claims, run)
 
@@ -672,10 +677,17 @@ def _subtree(leaves: Sequence[bytes]) -> bytes:
 
 
 def _read_line(manifest: _Manifest, number: int, content: bytes, spot: _Spot) -> None:
-    kind = _kind_of(_parsed(content))
+    document = _parsed(content)
+    kind = _kind_of(document)
     if (kind == "header") != (number == 1) or kind not in ("header", "case", "refusal"):
         raise _fault("a header in the first line, then cases, then refusals", f"kind {kind} in line {number}")
-    line = _document(content, f"manifest-{kind}", spot)
+    with _reporting(spot.at(spot.member, str(document.get("case", ""))), "release"):
+        _take(manifest, _document(content, f"manifest-{kind}", spot), spot)
+
+
+def _take(manifest: _Manifest, line: dict[str, Any], spot: _Spot) -> None:
+    """Take over what a line of one of the three kinds says."""
+    kind = line["kind"]
     spot.expect("release", "the task", wanted=manifest.task, found=line["task"])
     if kind == "header":
         manifest.header = line

@@ -1,7 +1,7 @@
 """A small valid release of two tasks, written from docs/formats.md alone: numpy, struct, zlib, tarfile, json.
 
-`sample()` makes it as values that a test may spoil, `seal` writes it to a folder with digests that fit whatever
-it holds by then, `put_voxels` and `put_content` exchange a member and what its manifest line says of it.
+`sample()` makes it as values that a test may spoil, `seal` writes it to a folder with digests that fit what it
+holds by then, `put_voxels` and `put_content` exchange a member and what its manifest line says of it.
 """
 
 from __future__ import annotations
@@ -257,7 +257,8 @@ def empty_task(
     }  # fmt: skip
     header: Line = {
         "kind": "header", "format": "curate-manifest/1", "task": name, "tar": f"{name}.tar",
-        "rules": {"digest": sha256(canonical(document)), "document": document}, "key": KEY.fingerprint,
+        "rules": {"digest": sha256(canonical(document)), "document": json.loads(canonical(document))},
+        "key": KEY.fingerprint,
         "channels": channels, "classes": {str(v): n for v, n in enumerate(["background", *classes])},
         "missing": [], "software": SOFTWARE,
     }  # fmt: skip
