@@ -174,7 +174,7 @@ def _told_apart(group: Sequence[SourceFile]) -> list[tuple[Sequence[SourceFile],
         return [(group, None)]
     for keywords in _SPLITS:
         parts = _parts(group, lambda facts, names=keywords: tuple(str(facts.get(name)) for name in names))  # type: ignore[misc]
-        if len(parts) > 1 and not any(_shares_positions(part) for part in parts):
+        if len(parts) > 1 and _are_alike(parts):
             return [(part, None) for part in parts]
     return [(group, "duplicate-positions")]
 
@@ -184,6 +184,14 @@ def _parts(group: Sequence[SourceFile], name: Callable[[Facts], Hashable]) -> li
     for file in group:
         parts[name(file.facts)].append(file)
     return list(parts.values())
+
+
+def _are_alike(parts: Sequence[Sequence[SourceFile]]) -> bool:
+    """Whether parts are volumes of one grid: more than one slice each, all at the same distinct positions."""
+    if len({len(part) for part in parts}) > 1 or len(parts[0]) < 2 or any(map(_shares_positions, parts)):
+        return False
+    places = np.array([np.sort([distance_along_normal(file.facts) for file in part]) for part in parts])
+    return bool((np.ptp(places, axis=0) < POSITION_TOLERANCE_MM).all())
 
 
 def _shares_positions(group: Sequence[SourceFile]) -> bool:
