@@ -6,9 +6,9 @@ import subprocess
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
+from running import Demo
 
 ROOT = Path(__file__).parents[1]
 TOOL = ROOT.parent / "shared/tools/accept_msd.py"
@@ -33,7 +33,7 @@ def verdicts(request: pytest.FixtureRequest) -> Mapping[str, subprocess.Complete
     ):
         if not needed.exists():
             pytest.skip(f"{needed.name}: {advice}")
-    demo: Any = request.getfixturevalue("demo_release")  # only now: a skip must not build the demo
+    demo: Demo = request.getfixturevalue("demo_release")  # only now: a skip must not build the demo
     tars = sorted(demo.release.glob("*.tar"))
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return dict(zip((tar.stem for tar in tars), pool.map(ask_consumers, tars), strict=True))

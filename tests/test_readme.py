@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 import pytest
-from conftest import Curate
+from running import Curate
 
 from pipeline.cli import curate as cli
 from pipeline.model.errors import FAULTS
