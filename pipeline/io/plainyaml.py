@@ -30,6 +30,9 @@ SIZE_LIMIT = 2**18
 DEPTH_LIMIT = 24
 """Deepest nesting: three times what rules need, far below the interpreter's own limit."""
 
+TWICE = "the key once"
+"""What was wanted where a key is given twice; the first value stays and may have faults of its own."""
+
 Place: TypeAlias = "tuple[str | int, ...]"
 """Keys and indices from the document's top down."""
 
@@ -176,7 +179,7 @@ class _Reader:
             first = self._lines.get((*place, key))
             value = self._value(next(self._events), (*place, key))
             if key in entries and first is not None:
-                self._fault((*place, key), "the key once", f"it again, after line {first}", event)
+                self._fault((*place, key), TWICE, f"it again, after line {first}", event)
                 self._lines[(*place, key)] = first
                 continue
             entries[key] = value

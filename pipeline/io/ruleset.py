@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pipeline.io.document import canonical, digest_of
-from pipeline.io.plainyaml import SIZE_LIMIT, Document, Fault, read_plain
+from pipeline.io.plainyaml import SIZE_LIMIT, TWICE, Document, Fault, read_plain
 from pipeline.io.rulecheck import crossed, split_faults
 from pipeline.io.strict import at, held_against, model_keys, quoted, suggest
 from pipeline.model.errors import RulesError
@@ -124,7 +124,8 @@ def _load(path: Path) -> tuple[LoadedRules | None, list[str]]:
     rules, found = held_against(TaskRules, document, model_keys(TaskRules))
     folders = (path.parent, _shipped("manifests"))
     across = [replace(f, line=document.line_of(f.place)) for f in crossed(document.value, folders)]
-    kept = [fault for fault in found if not _is_said_by(fault, across)]
+    odd = {fault.place for fault in document.faults if fault.wanted != TWICE}
+    kept = [fault for fault in found if fault.place not in odd and not _is_said_by(fault, across)]
     ordered = sorted([*document.faults, *kept, *across], key=lambda fault: (fault.line or 0, str(fault)))
     faults = [str(fault) for fault in ordered]
     published: PublishedSplit | None = None
