@@ -89,7 +89,7 @@ def cut_offs(values: npt.NDArray[Any], rule: RobustMinMax) -> tuple[float, float
     considered = values[values != 0] if rule.over == "nonzero" else values.ravel(order="K")
     if considered.size == 0:
         raise IntensityError("constant-intensity", wanted="voxels other than 0", found="none", where="scale")
-    # float32 percentiles would be interpolated in float32.
+    # numpy interpolates in the dtype of its input: float32 would be coarse, and int16 overflows.
     low, high = np.percentile(considered.astype(np.float64), [float(p) for p in rule.percentiles])
     if not low < high:
         raise IntensityError(
