@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from pipeline.model.identified import Key
 
@@ -81,13 +81,18 @@ class Subject:
         return f"{shifted.year:04d}{shifted.month:02d}{shifted.day:02d}"
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """One element's value as the file holds it: bytes, value representation and byte order."""
 
     value: bytes
     vr: str
     is_little_endian: bool
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether there is no value, or only padding."""
+        is_text = self.vr not in PACKED and self.vr != "AT"
+        return not (self.value.strip(b" \0") if is_text else self.value)
 
     def parts(self) -> list[bytes]:
         """Return the values of a text element, without the padding."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from collections import Counter
@@ -21,6 +22,7 @@ from pydicom.tag import BaseTag
 from pydicom.uid import UID
 
 from pipeline.model import deid
+from pipeline.model.codestream import plain_frame
 from pipeline.model.deid import Act, Found, Handling, Policy, Purpose, Scope, Subject, padded
 from pipeline.model.errors import CurationError, PrivacyError, SourceError
 from pipeline.model.identified import Identified, Key
@@ -40,11 +42,17 @@ _UNPARSABLE = (
 )  # fmt: skip
 """What pydicom raises for an element that it cannot parse or write."""
 
-_SOP_CLASS, _SOP_INSTANCE = 0x00080016, 0x00080018
-_PATIENT_ID, _ISSUER = 0x00100020, 0x00100021
-_CHARACTER_SET, _BURNED_IN = 0x00080005, 0x00280301
-_PIXEL_REPRESENTATION, _PIXEL_DATA = 0x00280103, 0x7FE00010
-_MEANING = {"CodeValue": 0x00080100, "CodingSchemeDesignator": 0x00080102, "CodeMeaning": 0x00080104}
+_SOP_CLASS, _SOP_INSTANCE = BaseTag(0x00080016), BaseTag(0x00080018)
+_PATIENT_ID, _ISSUER = BaseTag(0x00100020), BaseTag(0x00100021)
+_CHARACTER_SET, _BURNED_IN = BaseTag(0x00080005), BaseTag(0x00280301)
+_PIXEL_REPRESENTATION, _FRAMES = BaseTag(0x00280103), BaseTag(0x00280008)
+_MATRIX = (BaseTag(0x00280010), BaseTag(0x00280011), BaseTag(0x00280002), BaseTag(0x00280100))
+"""Rows, columns, samples per pixel, bits allocated."""
+_REMOVED, _METHOD, _METHOD_CODES, _MODIFIED = (
+    BaseTag(tag) for tag in (0x00120062, 0x00120063, 0x00120064, 0x00280303)
+)
+_SYNTAX, _META_CLASS, _META_INSTANCE = BaseTag(0x00020010), BaseTag(0x00020002), BaseTag(0x00020003)
+_CODE_VALUE, _SCHEME, _MEANING = BaseTag(0x00080100), BaseTag(0x00080102), BaseTag(0x00080104)
 
 Element = DataElement | RawDataElement
 
@@ -133,6 +141,7 @@ class _Visit:
     subject: Subject
     reader: _Reader
     syntax: UID
+    is_implicit: bool
     wrote_private: bool = False
     wrote_unicode: bool = False
     wrote_characteristics: bool = False
@@ -189,8 +198,8 @@ def _dataset(source: Dataset, desk: _Desk) -> Dataset:
     elements |= _marks(visit)
     out = _made(elements, visit)
     if visit.wrote_unicode:
-        implicit, little = visit.syntax.is_implicit_VR, visit.syntax.is_little_endian
-        out.set_original_encoding(implicit, little, convert_encodings("ISO_IR 192"))
+        encodings = convert_encodings("ISO_IR 192")
+        out.set_original_encoding(visit.is_implicit, visit.reader.is_little_endian, encodings)
     out.file_meta = _file_meta(out, visit)
     desk.purposes[visit.purpose.name] += 1
     return out
@@ -199,7 +208,7 @@ def _dataset(source: Dataset, desk: _Desk) -> Dataset:
 def _visit(source: Dataset, desk: _Desk) -> _Visit:
     """Find out what the dataset is and whose, or refuse it."""
     meta = getattr(source, "file_meta", Dataset())
-    syntax = UID(_text(meta, 0x00020010))
+    syntax = UID(_text(meta, _SYNTAX))
     purpose = desk.policy.purposes.get(_sop_class(source))
     if purpose is None:
         raise CurationError(
@@ -211,18 +220,18 @@ def _visit(source: Dataset, desk: _Desk) -> _Visit:
         raise PrivacyError(
             "burned-in-text", wanted="pixels without text", found="BurnedInAnnotation says otherwise"
         )
-    signed = source.get_item(BaseTag(_PIXEL_REPRESENTATION), keep_deferred=True)
+    signed = source.get_item(_PIXEL_REPRESENTATION, keep_deferred=True)
     is_little = syntax.is_little_endian
     reader = _Reader(is_little, _encodings(source), False)
     found = None if signed is None else reader.found(signed, ("US",))
     numbers = (found.numbers() if found else None) or (0,)
     reader = _Reader(is_little, reader.encodings, numbers[0] == 1)
-    return _Visit(desk, purpose, _subject(source, desk), reader, syntax)
+    return _Visit(desk, purpose, _subject(source, desk), reader, syntax, syntax.is_implicit_VR)
 
 
-def _text(source: Dataset, tag: int) -> str:
+def _text(source: Dataset, tag: BaseTag) -> str:
     """Return an ASCII value without padding; empty when it is absent or not ASCII."""
-    element = source.get_item(BaseTag(tag), keep_deferred=True)
+    element = source.get_item(tag, keep_deferred=True)
     if element is None:
         return ""
     value = element.value
@@ -232,11 +241,11 @@ def _text(source: Dataset, tag: int) -> str:
 
 def _sop_class(source: Dataset) -> str:
     """Return the SOP class; where the dataset leaves it empty, the one that the file meta information says."""
-    return _text(source, _SOP_CLASS) or _text(getattr(source, "file_meta", Dataset()), 0x00020002)
+    return _text(source, _SOP_CLASS) or _text(getattr(source, "file_meta", Dataset()), _META_CLASS)
 
 
 def _sop_instance(source: Dataset) -> str:
-    return _text(source, _SOP_INSTANCE) or _text(getattr(source, "file_meta", Dataset()), 0x00020003)
+    return _text(source, _SOP_INSTANCE) or _text(getattr(source, "file_meta", Dataset()), _META_INSTANCE)
 
 
 def _encodings(source: Dataset) -> Sequence[str]:
@@ -265,22 +274,20 @@ _Elements = dict[BaseTag, Element]
 def _made(elements: _Elements, visit: _Visit) -> Dataset:
     """Return a dataset that holds the elements and is written as they stand, without being parsed again."""
     made = Dataset(elements, parent_encoding="utf8")
-    made.set_original_encoding(visit.syntax.is_implicit_VR, visit.syntax.is_little_endian, "utf8")
+    made.set_original_encoding(visit.is_implicit, visit.reader.is_little_endian, "utf8")
     return made
 
 
-def _raw(tag: int, vr: str, value: bytes, visit: _Visit) -> RawDataElement:
-    syntax = visit.syntax
-    return RawDataElement(
-        BaseTag(tag), vr, len(value), value, 0, syntax.is_implicit_VR, syntax.is_little_endian
-    )
+def _raw(tag: BaseTag, vr: str, value: bytes, visit: _Visit) -> RawDataElement:
+    return RawDataElement(tag, vr, len(value), value, 0, visit.is_implicit, visit.reader.is_little_endian)
 
 
 def _level(source: Dataset, scope: Scope, visit: _Visit) -> _Elements:
     """Return what may be written of one level of a dataset."""
     kept: _Elements = {}
     for element in source.values():
-        tag = element.tag
+        # Tags compare slowly, plain integers do not.
+        tag = int(element.tag)
         if tag & 0x10000:
             kept |= _private(element, source, visit)
             continue
@@ -289,18 +296,17 @@ def _level(source: Dataset, scope: Scope, visit: _Visit) -> _Elements:
         if passed is None:
             visit.count(Act.REMOVED, tag)
         else:
-            kept[tag] = passed
+            kept[element.tag] = passed
     return kept
 
 
 def _public(element: Element, handling: Handling, source: Dataset, visit: _Visit) -> Element | None:
     """Return the element as it may be written, None to drop it: both gates judge."""
-    act = handling.check.act
-    gate = visit.purpose.gate
-    if not gate.admits(element.tag, act):
-        if not gate.admits(element.tag, Act.EMPTIED):
+    gate, tag = visit.purpose.gate, int(element.tag)
+    if not gate.admits(tag, handling.check.act):
+        if not gate.admits(tag, Act.EMPTIED):
             return None
-        visit.count(Act.EMPTIED, element.tag)
+        visit.count(Act.EMPTIED, tag)
         return _raw(element.tag, handling.vrs[0], b"", visit)
     passed = _passed(element, handling, source, visit)
     if passed is None and handling.needed:
@@ -314,28 +320,25 @@ def _public(element: Element, handling: Handling, source: Dataset, visit: _Visit
 
 
 def _passed(element: Element, handling: Handling, source: Dataset, visit: _Visit) -> Element | None:
-    """Return the element with the value that its check lets pass."""
+    """Return the element with what its check lets pass."""
     check, tag = handling.check, element.tag
     if isinstance(check, deid.Items):
         return _sequence(element, check, source, visit)
     if isinstance(check, deid.Pixels):
         return _pixel_data(element, handling, source, visit)
-    if check.act in {Act.EMPTIED, Act.REPLACED}:
-        found: Found | None = Found(b" ", handling.vrs[0], visit.reader.is_little_endian)
-    else:
-        found = visit.reader.found(element, handling.vrs)
+    says_nothing = check.act is Act.EMPTIED or check.act is Act.REPLACED
+    # What is replaced whatever it says need not be read.
+    found = Found(b"-", handling.vrs[0], True) if says_nothing else visit.reader.found(element, handling.vrs)
     if found is None:
         return None
-    act, value = check.act, b""
-    if found.value.strip(b" \0") or check.act in {Act.REPLACED, Act.KEPT}:
-        if isinstance(check, deid.Label):
-            act, value = _label(found, check, source, visit)
-        else:
-            passed = check.clean(found, visit.subject) if found.value else b""
-            if passed is None:
-                return None
-            value = passed
-    visit.count(act, tag)
+    if isinstance(check, deid.Label) and not found.is_blank:
+        act, value = _label(found, check, source, visit)
+    else:
+        act, passed = check.act, b"" if found.is_blank else check.clean(found, visit.subject)
+        if passed is None:
+            return None
+        value = passed
+    visit.count(act, int(tag))
     visit.wrote_characteristics |= bool(value) and tag in visit.desk.policy.characteristics
     return _raw(tag, found.vr, value, visit)
 
@@ -348,7 +351,7 @@ def _label(found: Found, check: deid.Label, source: Dataset, visit: _Visit) -> t
         return Act.CLEANED, padded([name.encode("utf-8")])
     number = source.get_item(BaseTag(check.number), keep_deferred=True)
     said = None if number is None else visit.reader.found(number, ("IS", "US"))
-    return Act.REPLACED, padded([f"{check.kind}-{_integer(said)}".encode("ascii")])
+    return Act.REPLACED, _ascii(f"{check.kind}-{_integer(said)}")
 
 
 def _integer(found: Found | None) -> int:
@@ -375,26 +378,21 @@ def _private(element: Element, source: Dataset, visit: _Visit) -> _Elements:
     """Return a safe private element with its creator; nothing of any other."""
     tag = element.tag
     block = tag.element >> 8
+    # Creators (gggg,0010-00FF) reserve blocks and are written with what is kept of theirs (PS3.5 7.8.1).
+    if not block:
+        return {}
     creator_tag = BaseTag(tag.group << 16 | block)
-    creator = _text(source, creator_tag) if block else ""
+    creator = _text(source, creator_tag)
     handling = visit.desk.policy.private.get((creator, tag.group, tag.element & 0xFF))
-    if handling is None or not visit.purpose.gate.admits(tag, Act.CLEANED):
-        if not (tag.element < 0x100 and _is_safe_creator(element, visit)):
-            visit.count(Act.REMOVED, tag)
+    if handling is None or not visit.purpose.gate.admits(tag, handling.check.act):
+        visit.count(Act.REMOVED, tag)
         return {}
     passed = _passed(_with_known_vr(element, handling), handling, source, visit)
     if passed is None:
         visit.count(Act.REMOVED, tag)
         return {}
     visit.wrote_private = True
-    return {creator_tag: _raw(creator_tag, "LO", padded([creator.encode("ascii")]), visit), tag: passed}
-
-
-def _is_safe_creator(element: Element, visit: _Visit) -> bool:
-    """Whether the element reserves a block for a creator whose safe elements are kept: written with them."""
-    value = element.value
-    name = value.decode("latin-1") if isinstance(value, bytes) else str(value)
-    return any(creator == name.strip(" \0") for creator, _, _ in visit.desk.policy.private)
+    return {creator_tag: _raw(creator_tag, "LO", _ascii(creator), visit), tag: passed}
 
 
 def _with_known_vr(element: Element, handling: Handling) -> Element:
@@ -403,7 +401,7 @@ def _with_known_vr(element: Element, handling: Handling) -> Element:
     PS3.5 6.2.2: what is marked UN stands in little endian as its true representation would.
     """
     if isinstance(element, RawDataElement) and element.VR in {None, "UN"} and element.is_little_endian:
-        return element._replace(VR=handling.vrs[0])
+        return element._replace(VR=handling.vrs[0], is_implicit_VR=True)
     return element
 
 
@@ -442,18 +440,24 @@ def _items_of(element: Element, source: Dataset) -> Sequence[Dataset] | None:
 def _code(item: Dataset, visit: _Visit) -> _Elements | None:
     """Return a code's three elements, with the dictionary's meaning; None for a code that it lacks."""
     policy = visit.desk.policy
-    value, scheme = _text(item, _MEANING["CodeValue"]), _text(item, _MEANING["CodingSchemeDesignator"])
+    value, scheme = _text(item, _CODE_VALUE), _text(item, _SCHEME)
     meaning = policy.codes.get((policy.scheme_synonyms.get(scheme, scheme), value))
     if meaning is None:
         return None
-    texts = {"CodeValue": value, "CodingSchemeDesignator": scheme, "CodeMeaning": meaning[:64]}
-    vrs = {"CodeValue": "SH", "CodingSchemeDesignator": "SH", "CodeMeaning": "LO"}
+    return _code_elements(value, scheme, meaning, visit)
+
+
+def _code_elements(value: str, scheme: str, meaning: str, visit: _Visit) -> _Elements:
     return {
-        BaseTag(_MEANING[word]): _raw(
-            _MEANING[word], vrs[word], padded([text.encode("ascii", "replace")]), visit
-        )
-        for word, text in texts.items()
+        _CODE_VALUE: _raw(_CODE_VALUE, "SH", _ascii(value), visit),
+        _SCHEME: _raw(_SCHEME, "SH", _ascii(scheme), visit),
+        # PS3.5 6.2: a long string has at most 64 characters.
+        _MEANING: _raw(_MEANING, "LO", _ascii(meaning[:64]), visit),
     }
+
+
+def _ascii(text: str) -> bytes:
+    return padded([text.encode("ascii", "replace")])
 
 
 def _without(item: Dataset, elements: Mapping[BaseTag, Element]) -> Dataset:
@@ -481,15 +485,13 @@ def _pixel_data(element: Element, handling: Handling, source: Dataset, visit: _V
 
 def _native_length(source: Dataset, visit: _Visit) -> int:
     """Return the bytes that uncompressed frames take; single bits are packed across frames (PS3.5 8.1.1)."""
-    rows, columns, samples, bits = (
-        _count(source, visit, word, "US") for word in (0x00280010, 0x00280011, 0x00280002, 0x00280100)
-    )
-    values = rows * columns * samples * (_count(source, visit, 0x00280008, "IS") or 1)
+    rows, columns, samples, bits = (_count(source, visit, word, "US") for word in _MATRIX)
+    values = rows * columns * samples * (_count(source, visit, _FRAMES, "IS") or 1)
     return (values * bits + 7) // 8
 
 
-def _count(source: Dataset, visit: _Visit, tag: int, vr: str) -> int:
-    element = source.get_item(BaseTag(tag), keep_deferred=True)
+def _count(source: Dataset, visit: _Visit, tag: BaseTag, vr: str) -> int:
+    element = source.get_item(tag, keep_deferred=True)
     found = None if element is None else visit.reader.found(element, (vr,))
     if found is None:
         return 0
@@ -502,7 +504,7 @@ def _count(source: Dataset, visit: _Visit, tag: int, vr: str) -> int:
 
 def _frames(element: Element, source: Dataset, visit: _Visit) -> DataElement:
     """Return compressed frames, one fragment each, under a new offset table."""
-    count = _count(source, visit, 0x00280008, "IS") or 1
+    count = _count(source, visit, _FRAMES, "IS") or 1
     try:
         frames = list(generate_frames(bytes(element.value or b""), number_of_frames=count))
     except _UNPARSABLE as fault:
@@ -511,7 +513,13 @@ def _frames(element: Element, source: Dataset, visit: _Visit) -> DataElement:
         ) from fault
     if len(frames) != count:
         raise SourceError("truncated", wanted=f"{count} frames", found=str(len(frames)), where="PixelData")
-    whole = DataElement(element.tag, "OB", encapsulate(frames))
+    pixels = math.prod(_count(source, visit, tag, "US") for tag in _MATRIX[:2])
+    plain = [plain_frame(frame, visit.syntax, pixels) for frame in frames]
+    if None in plain:
+        raise SourceError(
+            "undecodable", wanted="a whole frame of the transfer syntax", found="another", where="PixelData"
+        )
+    whole = DataElement(element.tag, "OB", encapsulate([frame for frame in plain if frame is not None]))
     whole.is_undefined_length = True
     return whole
 
@@ -523,12 +531,10 @@ def _identity(source: Dataset, visit: _Visit) -> _Elements:
         raise CurationError(
             "missing-identifier", wanted="an instance UID", found="none", where="SOPInstanceUID"
         )
-    uid = visit.subject.uid(instance)
+    uid, sop_class = visit.subject.uid(instance), _sop_class(source)
     return {
-        BaseTag(_SOP_CLASS): _raw(
-            _SOP_CLASS, "UI", padded([_sop_class(source).encode("ascii")], b"\0"), visit
-        ),
-        BaseTag(_SOP_INSTANCE): _raw(_SOP_INSTANCE, "UI", padded([uid.encode("ascii")], b"\0"), visit),
+        _SOP_CLASS: _raw(_SOP_CLASS, "UI", padded([sop_class.encode("ascii")], b"\0"), visit),
+        _SOP_INSTANCE: _raw(_SOP_INSTANCE, "UI", padded([uid.encode("ascii")], b"\0"), visit),
     }
 
 
@@ -537,32 +543,29 @@ def _marks(visit: _Visit) -> _Elements:
     policy = visit.desk.policy
     done = ["basic", *(option for option in visit.purpose.options if _was_done(option, visit))]
     visit.desk.options.update(done)
-    method = [METHOD, f"edition {policy.edition}, policy {policy.digest[:23]}"]
-    codes = Items(
-        [_made(_method_code(*policy.method_codes[option], visit), visit) for option in sorted(done)]
-    )
-    texts = {0x00120062: ("CS", "YES"), 0x00120063: ("LO", "\\".join(method)), 0x00280303: ("CS", "MODIFIED")}
-    if visit.wrote_unicode:
-        texts[_CHARACTER_SET] = ("CS", "ISO_IR 192")
+    codes = [
+        _made(_code_elements(code, "DCM", meaning, visit), visit) for code, meaning in _method(done, policy)
+    ]
+    method = f"{METHOD}\\edition {policy.edition}, policy {policy.digest[:23]}"
     marks: _Elements = {
-        BaseTag(tag): _raw(tag, vr, padded([text.encode("ascii")]), visit)
-        for tag, (vr, text) in texts.items()
+        _REMOVED: _raw(_REMOVED, "CS", b"YES ", visit),
+        _METHOD: _raw(_METHOD, "LO", _ascii(method), visit),
+        _METHOD_CODES: DataElement(_METHOD_CODES, "SQ", Items(codes)),
+        _MODIFIED: _raw(_MODIFIED, "CS", b"MODIFIED", visit),
     }
-    return marks | {BaseTag(0x00120064): DataElement(0x00120064, "SQ", codes)}
+    if visit.wrote_unicode:
+        marks[_CHARACTER_SET] = _raw(_CHARACTER_SET, "CS", b"ISO_IR 192", visit)
+    return marks
+
+
+def _method(options: Sequence[str], policy: Policy) -> list[tuple[str, str]]:
+    return sorted(policy.method_codes[option] for option in options)
 
 
 def _was_done(option: str, visit: _Visit) -> bool:
     if option == "retain_safe_private":
         return visit.wrote_private
     return visit.wrote_characteristics or option != "retain_patient_characteristics"
-
-
-def _method_code(value: str, meaning: str, visit: _Visit) -> _Elements:
-    texts = {0x00080100: ("SH", value), 0x00080102: ("SH", "DCM"), 0x00080104: ("LO", meaning[:64])}
-    return {
-        BaseTag(tag): _raw(tag, vr, padded([text.encode("ascii")]), visit)
-        for tag, (vr, text) in texts.items()
-    }
 
 
 def _file_meta(out: Dataset, visit: _Visit) -> FileMetaDataset:
