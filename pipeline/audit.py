@@ -576,7 +576,7 @@ class _Claim:
             part["file"],
             part["size"],
             part.get("classes", {}),
-            [note for note in line["notes"] if note["stage"] in ("scale", "check")],
+            [note for note in line["notes"] if note["stage"] in ("scale", "check", "label")],
         )
 
     @property
@@ -838,6 +838,8 @@ def _check_notes(line: Mapping[str, Any], manifest: _Manifest, spot: _Spot) -> N
             )
         if "scale" in notes:
             _check_scale_note(notes["scale"], channel, line["image"]["shape"], spot)
+        if "convert" in notes:
+            _check_convert_note(notes["convert"], spot)
         if {"convert", "orient"} <= set(notes):
             _check_orient_note(notes["orient"], notes["convert"], spot)
         if channel.name == names[0] and "orient" in notes:
@@ -870,9 +872,28 @@ def _affine_of(note: Mapping[str, Any], name: str) -> npt.NDArray[np.float64]:
     return affine if affine.shape == (4, 4) else np.full((4, 4), np.nan)
 
 
+def _check_convert_note(note: Mapping[str, Any], spot: _Spot) -> None:
+    """Report unless the slice positions, where the note lists them, make the spacing and the affine."""
+    if "positions_mm" not in note:
+        return
+    texts, shape = note["positions_mm"], _shape_of(note, "shape")
+    positions = [_number({"": text}, "") for text in texts] if isinstance(texts, list) else []
+    if not shape or len(positions) != shape[2]:
+        spot.report("convert", wanted="a position of each slice", found=f"{len(positions)} for shape {shape}")
+        return
+    spacing = float(np.linalg.norm(_affine_of(note, "affine")[:3, 2]))
+    off = np.abs(np.diff(positions) - spacing).max(initial=0.0)
+    if not off <= _number(note, "tolerance_mm"):
+        spot.report(
+            "convert", wanted=f"slices {spacing:g} mm apart, as in the affine", found=f"{off:g} mm off"
+        )
+
+
 def _check_orient_note(orient: Mapping[str, Any], convert: Mapping[str, Any], spot: _Spot) -> None:
     """Report unless orient begins where convert ended and leaves every corner at its millimetre."""
     before, after = _affine_of(orient, "affine_before"), _affine_of(orient, "affine_after")
+    if orient.get("shape_before") != convert.get("shape"):
+        spot.report("orient", wanted="to begin with the shape of convert", found=orient.get("shape_before"))
     if not np.array_equal(before, _affine_of(convert, "affine")):
         spot.report("orient", wanted="to begin with the affine of convert", found=_matrix(before))
     shapes = [_shape_of(orient, name) for name in ("shape_before", "shape_after")]
@@ -1638,7 +1659,20 @@ def _audit_label(
             wanted=told,
             found=counts[value],
         )
+    _check_label_notes(counts, claim, spot)
     return digest.hexdigest()
+
+
+def _check_label_notes(counts: Sequence[int], claim: _Claim, spot: _Spot) -> None:
+    """Report unless label and check counted what is there."""
+    for note in claim.notes:
+        told = note.get("classes") if note["stage"] == "label" else note.get("label")
+        for value, part in told.items() if isinstance(told, dict) else ():
+            number = part.get("voxels") if isinstance(part, dict) else part
+            wanted = counts[int(value)] if value.isdecimal() and int(value) < len(counts) else None
+            spot.expect(
+                note["stage"], f"as many voxels of value {value} as noted,", wanted=number, found=wanted
+            )
 
 
 # ----------------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from pipeline import release as releases
 from pipeline.audit import AuditReport
 from pipeline.audit import audit as audit_release
 from pipeline.index import index as index_sources
+from pipeline.io.dicom import hush
 from pipeline.io.ruleset import load_rules, load_task, rules_schema
 from pipeline.io.workspace import Workspace, create, locked, open_workspace
 from pipeline.model.errors import FAULTS, CurationError, RulesError, UsageError
@@ -49,6 +50,7 @@ def main() -> None:
 
 def run(words: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
+    hush()
     try:
         result = curate.main(list(words), prog_name="curate", standalone_mode=False)
         return result if isinstance(result, int) else 0

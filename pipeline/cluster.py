@@ -14,6 +14,7 @@ from distributed.scheduler import KilledWorker
 
 from pipeline import case
 from pipeline.case import Request
+from pipeline.io.dicom import hush
 from pipeline.model.record import Outcome, Refusal
 
 _TOPIC = "curate-stage"
@@ -73,6 +74,7 @@ class _local:  # noqa: N801 - a context manager reads as a word
 
 
 def _on_worker(request: Request) -> Outcome:
+    hush()
     worker = get_worker()
     return case.run(request, lambda stage: worker.log_event(_TOPIC, (request.case, stage)))
 

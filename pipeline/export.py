@@ -21,6 +21,7 @@ from pipeline.io.source import read_refs
 from pipeline.model.deid import Policy
 from pipeline.model.errors import CurationError, LabelError, UsageError, fate_of
 from pipeline.model.identified import Identified, Key
+from pipeline.model.names import ANNOTATION_NAMES
 from pipeline.model.record import Json, Note, Step, decimal
 from pipeline.model.series import Facts, Kind, SourceFile, SourceRef, Stack
 from pipeline.model.volume import Annotation, Grid, Quantity, Volume
@@ -31,6 +32,7 @@ from pipeline.stages.orient import orient
 from pipeline.stages.rasterise import rasterise
 
 _NAME = re.compile(r"[^A-Za-z0-9]+")
+_ODD = re.compile(r"[^A-Za-z0-9_-]+")
 
 _SIDECAR = {
     "Modality": "Modality", "EchoTime": "EchoTime", "RepetitionTime": "RepetitionTime", "FlipAngle": "FlipAngle",
@@ -89,7 +91,7 @@ class Door:
     def clean(self, refs: Sequence[SourceRef]) -> Step[tuple[Dataset, ...]]:
         """Read source files and let them through."""
         identified = Identified([read_dataset(content) for content in read_refs(refs)])
-        return deidentify(identified, policy=self.policy, key=self.key)
+        return deidentify(identified, policy=self.policy, key=self.key, vocabulary=ANNOTATION_NAMES)
 
 
 def _files(sources: Sequence[Path], told: Told) -> list[SourceFile]:
@@ -219,7 +221,7 @@ def _write_masks(label: SourceFile, folder: Path, drawn_on: tuple[Grid, str], do
     for name, mask in drawing.masks.items():
         volume = orient(Volume(mask.astype(np.uint8), drawing.grid.affine)).value
         file = nifti.encode(volume.data, volume.affine)
-        write_bytes(_free(folder / "labels", _NAME.sub("-", name).strip("-").lower() or "roi"), file.content)
+        write_bytes(_free(folder / "labels", _ODD.sub("-", name).strip("-") or "roi"), file.content)
 
 
 def _free(folder: Path, name: str) -> Path:

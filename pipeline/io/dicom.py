@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 import zlib
 from dataclasses import dataclass
@@ -59,6 +60,12 @@ class Header:
     kind: Kind
     code: str | None
     facts: Facts
+
+
+def hush() -> None:
+    """Silence warnings and logs of this process for good: pydicom and others quote element values in them."""
+    warnings.simplefilter("ignore")
+    logging.disable(logging.CRITICAL)
 
 
 def is_dicom(start: bytes) -> bool:
