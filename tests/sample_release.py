@@ -139,6 +139,17 @@ def put_voxels(task: Task, case: str, kind: str, voxels: Voxels, affine: Voxels 
     put_content(task, case, kind, gzipped(nifti(voxels, affine)))
 
 
+def put_label(task: Task, case: str, voxels: Voxels, affine: Voxels) -> None:
+    """Put a label, and the notes of the two rooms that counted it."""
+    put_voxels(task, case, "label", voxels, affine)
+    counted = {
+        value: {"voxels": part["voxels"]} for value, part in task.case(case)["label"]["classes"].items()
+    }
+    check = task.case(case)["notes"].pop()
+    check["label"] = {value: int((voxels == int(value)).sum()) for value in task.header["classes"]}
+    task.case(case)["notes"] += [{"stage": "label", "channel": "label", "classes": counted}, check]
+
+
 def voxels_of(task: Task, case: str, kind: str) -> Voxels:
     """The voxels of a member, to be changed and put back."""
     part = task.case(case)[kind]
@@ -204,7 +215,8 @@ def way_notes(
     lengths = list(shape)
     notes: list[Line] = [
         {"stage": "deidentify", "actions": {"PatientName": 3}},
-        {"stage": "convert", "affine": decimals(before), "shape": lengths},
+        {"stage": "convert", "affine": decimals(before), "shape": lengths, "tolerance_mm": "0.01",
+         "positions_mm": [repr(float(k * np.linalg.norm(affine[:3, 2]))) for k in range(shape[2])]},
         {"stage": "orient", "axes_before": "LAS", "axes_after": "RAS", "shape_before": lengths,
          "shape_after": lengths, "affine_before": decimals(before), "affine_after": decimals(affine)},
     ]  # fmt: skip
@@ -309,7 +321,7 @@ def brain() -> Task:
         task.cases.append(case_line(task, case, subset, names=["FLAIR", "T1w"], notes=notes))
         put_voxels(task, case, "image", np.stack(images, axis=-1), affine)
         if subset == "training":
-            put_voxels(task, case, "label", random.integers(0, 3, shape).astype(np.uint8), affine)
+            put_label(task, case, random.integers(0, 3, shape).astype(np.uint8), affine)
     task.refusals.append(
         {"kind": "refusal", "task": BRAIN, "case": "BRATS_004", "stage": "convert", "code": "missing-slice",
          "wanted": "even steps", "found": "a gap", "where": "", "advice": "Fetch it.", "who": "curator"}
@@ -343,7 +355,7 @@ def spleen() -> Task:
         task.cases.append(case_line(task, case, subset, names=["CT"], notes=notes))
         put_voxels(task, case, "image", voxels, affine)
         if subset == "training":
-            put_voxels(task, case, "label", (random.random(shape) < 0.2).astype(np.uint8), affine)
+            put_label(task, case, (random.random(shape) < 0.2).astype(np.uint8), affine)
     refresh(task)
     return task
 

@@ -599,6 +599,17 @@ SEALED: dict[str, tuple[Callable[[Sample], object], dict[str, str]]] = {
                                  {"case": "BRATS_001", "stage": "scale"}),
     "more clipped than is at the end": (in_brain(set_note("BRATS_001", "scale", "clipped_above", 99)),
                                         {"case": "BRATS_001", "stage": "scale"}),
+    "a slice position too few": (in_spleen(set_note("spleen_2", "convert", "positions_mm", ["0"])),
+                                 {"case": "spleen_2", "stage": "convert"}),
+    "slice positions of another spacing": (
+        in_spleen(set_note("spleen_2", "convert", "positions_mm", [str(3 * k) for k in range(8)])),
+        {"case": "spleen_2", "stage": "convert"}),
+    "an orientation of another shape": (in_spleen(set_note("spleen_2", "convert", "shape", [9, 11, 8])),
+                                        {"case": "spleen_2", "stage": "orient"}),
+    "another count by label": (in_spleen(set_note("spleen_2", "label", "classes", {"1": {"voxels": 3}})),
+                               {"member": LABEL, "stage": "label"}),
+    "another count by check": (in_spleen(set_note("spleen_2", "check", "label", {"0": 3})),
+                               {"member": LABEL, "stage": "check"}),
     "an orientation that moves voxels": (
         in_spleen(set_note("spleen_2", "orient", "affine_before", decimals(oblique()))),
         {"case": "spleen_2", "stage": "orient"}),
