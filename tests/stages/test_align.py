@@ -76,6 +76,15 @@ def test_a_centre_exactly_on_the_outer_face_is_inside():
     np.testing.assert_allclose(step.value.data.ravel(), [1, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4])
 
 
+@pytest.mark.parametrize("origin", [0.1, 1 / 3, -123.456789, 77.7])
+@pytest.mark.parametrize("spacing", [0.1, 0.7, 1.1])
+def test_rounding_puts_no_centre_on_the_outer_face_outside(origin, spacing):
+    source = affine_of([spacing] * 3, [origin] * 3)
+    target = affine_of([spacing / 2] * 3, [origin - spacing / 2] * 3)
+    step = align(Volume(np.ones((7, 7, 7), np.int16), source), Grid((15, 15, 15), target))
+    assert step.note.facts["outside_voxels"] == 0
+
+
 def test_places_outside_the_field_are_counted_and_take_the_smallest_value():
     data = np.full((4, 4, 4), 50, np.int16)
     data[1, 1, 1] = -7

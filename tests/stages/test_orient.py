@@ -81,6 +81,14 @@ def test_orienting_twice_is_nothing(degrees):
         np.testing.assert_array_equal(once.affine, twice.affine)
 
 
+@pytest.mark.parametrize(("axes", "signs"), AXES_48)
+def test_orienting_twice_is_nothing_where_two_voxel_axes_are_equally_close_to_one_direction(axes, signs):
+    half = np.sqrt(0.5)
+    x, y = np.array([0.6, -0.6, np.sqrt(0.28)]), np.array([half, half, 0])
+    once = orient(volume(axes, signs, np.stack([x, y, np.cross(x, y)]))).value
+    np.testing.assert_array_equal(orient(once).value.data, once.data)
+
+
 def test_quantity_and_dtype_pass_through():
     after = orient(volume((2, 0, 1), (-1, 1, -1))).value
     assert after.quantity is Quantity.HOUNSFIELD
