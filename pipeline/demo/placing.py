@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from pydicom import Dataset
 
-from pipeline.demo.objects import Study, encode
+from pipeline.demo.objects import IMPLEMENTATION, Study, encode
 
 _LABEL_NAMES = {
     "nifti": "segmentation.nii.gz",
@@ -98,9 +98,8 @@ class Placing:
     def strings(self) -> frozenset[str]:
         """Return the texts in names of files and folders that identify somebody."""
         site = self.study.site
-        return frozenset(
-            (self.folder, site.institution, site.address, site.department, site.serial, site.pacs)
-        )
+        places = (site.institution, site.address, site.department, site.serial, site.pacs, site.station)
+        return frozenset((self.folder, IMPLEMENTATION, *places))
 
 
 def _zipped(files: dict[str, bytes]) -> bytes:

@@ -46,7 +46,7 @@ class Site:
     @property
     def station(self) -> str:
         """What the scanner is called at the site."""
-        return f"ROOM-{self.serial[-3:]}"
+        return f"ROOM{self.serial.replace('-', '')[-5:]}"
 
 
 SITES: tuple[Site, ...] = (

@@ -186,7 +186,12 @@ def channel_acquisition(plan: CasePlan, channel: ChannelPlan) -> Acquisition:
     spacing = (1.6 + 0.2 * (plan.index % 3), 1.7, 4.4)
     # One and a half times the field along each axis, so that a tilted reference lies inside too.
     spans = (columns * reference.column_mm, rows * reference.row_mm, count * reference.slice_mm)
-    held = [int(np.ceil(span * 1.5 / step)) for span, step in zip(spans, spacing, strict=True)]
+    held: list[int] = []
+    for span, step in zip(spans, spacing, strict=True):
+        needed = int(np.ceil(span * 1.5 / step))
+        while needed in held:
+            needed += 1
+        held.append(needed)
     return _acquisition(plan, "axial", (held[0], held[1], held[2]), spacing)
 
 
@@ -349,12 +354,12 @@ def _truth(
 
 
 def _planted(datasets: Iterable[Dataset]) -> frozenset[str]:
-    """Return every UID of ours, name, date and exact time in the datasets, as written."""
+    """Return every UID of ours, name, date and exact time in the datasets, and what is written about a person."""
     found = set()
     for dataset in datasets:
         for element in dataset.iterall():
-            if element.VR in ("PN", "DA", "DT", "TM") or (
-                element.VR == "UI" and str(element.value).startswith("2.25.")
-            ):
+            is_ours = element.VR == "UI" and str(element.value).startswith("2.25.")
+            is_told = element.keyword in ("AccessionNumber", "ROIDescription")
+            if is_ours or is_told or element.VR in ("PN", "DA", "DT", "TM"):
                 found.add(str(element.value))
     return frozenset(found)
