@@ -34,7 +34,7 @@ MIRRORLESS_TESTS = {
     "test_deterministic.py": "the same bytes for any number of workers, time zone and order",
     "test_house.py": "this file",
     "test_readme.py": "the commands that README.md shows",
-    "test_rules.py": "the ten rules files",
+    "test_shipped_rules.py": "the ten rules files",
     "test_truth.py": "the demo release against the phantom's truth",
     "manifests": "the documents and commands below manifests/",
 }

@@ -36,6 +36,8 @@ _WANTED: Mapping[str, str] = {
     "string_pattern_mismatch": "text like {pattern}",
     "too_short": "at least {min_length} entries",
     "too_long": "at most {max_length} entries",
+    "greater_than": "more than {gt}",
+    "less_than": "less than {lt}",
     "greater_than_equal": "{ge} or more",
     "less_than_equal": "{le} or less",
 }

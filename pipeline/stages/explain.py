@@ -230,10 +230,17 @@ def _label(label: Label, channels: Sequence[Channel]) -> str:
     lines = [
         f"The expert drew on `{drawn_on}`: a mask file, a DICOM SEG or an RTSTRUCT, whose contours are filled "
         "even-odd at the voxels' centres. The label is brought onto the image's grid by permuting and reversing "
-        f"axes only. {overlaps}{ignored}A name or value that is not declared is refused. 0 is background.",
+        f"axes only. {overlaps}{_fraction(label)}{ignored}A name or value that is not declared is refused. "
+        "0 is background.",
         *(_class(klass) for klass in label.classes),
     ]
     return "\n".join(lines)
+
+
+def _fraction(label: Label) -> str:
+    if label.threshold is None:
+        return "A FRACTIONAL segmentation is refused. "
+    return f"Of a FRACTIONAL segmentation a voxel counts from {label.threshold:g} of the maximum on. "
 
 
 def _class(klass: LabelClass) -> str:

@@ -122,6 +122,16 @@ def test_faults_of_writing_and_of_meaning_are_said_together(tmp_path: Path) -> N
     ]
 
 
+def test_a_number_out_of_its_bounds_is_named_with_them(tmp_path: Path) -> None:
+    text = OWN.replace("  classes:", "  threshold: 0\n  classes:").replace("value: 1,", "value: 70000,")
+
+    assert faults(own(tmp_path, text)) == [
+        "$.label.threshold: wanted more than 0, found 0 (line 21)",
+        "$.label.classes[0].value: wanted 1, counting from 1, found 70000 (line 23)",
+        "$.label.classes[0].value: wanted 65535 or less, found 70000 (line 23)",
+    ]
+
+
 def test_a_hundred_faults_are_cut_short(tmp_path: Path) -> None:
     extra = "".join(f"key{number}: 1\n" for number in range(100))
 
