@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import stat
@@ -11,6 +12,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
 
 from pipeline.model.errors import CurationError, SourceError
 from pipeline.model.series import SourceRef
@@ -21,6 +23,8 @@ EXPANSION_LIMIT = 2**30
 EXPANSION_RATIO = 100
 MEMBER_LIMIT = 4 * 2**30
 """Largest single file or member in bytes."""
+HEADER_LIMIT = 2**20
+"""Largest extended header of a TAR member (a long name, PAX records) in bytes: tarfile reads it whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +54,31 @@ def files_below(root: Path) -> Iterator[tuple[Path, str, str | None]]:
         # The root archive itself is no folder of what it holds.
         yield root, "" if is_archive(root.name) else root.name, _code_of(root)
         return
-    for folder, folders, names in os.walk(root, onerror=None, followlinks=False):
-        folders.sort()
+    unlisted: list[OSError] = []
+    for folder, folders, names in os.walk(root, onerror=unlisted.append, followlinks=False):
         place = Path(folder)
-        for name in sorted(folders):
-            if (place / name).is_symlink() or not os.access(place / name, os.R_OK | os.X_OK):
-                code = "not-a-file" if (place / name).is_symlink() else "permission-denied"
-                yield place / name, _inside(place / name, root), code
+        closed = {name: code for name in sorted(folders) if (code := _folder_code(place / name))}
+        for name, code in closed.items():
+            yield place / name, _inside(place / name, root), code
         for name in sorted(names):
             yield place / name, _inside(place / name, root), _code_of(place / name)
+        folders[:] = sorted(set(folders) - set(closed))
+    for fault in unlisted:
+        # A folder that was there a moment ago: its files must not be lost without a word.
+        path = Path(fault.filename)
+        yield path, _inside(path, root), _folder_code(path) or "permission-denied"
 
 
 def _inside(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix()
+    return path.name if path == root else path.relative_to(root).as_posix()
+
+
+def _folder_code(path: Path) -> str | None:
+    if path.is_symlink():
+        return "not-a-file"
+    if not path.exists():
+        return "source-missing"
+    return None if os.access(path, os.R_OK | os.X_OK) else "permission-denied"
 
 
 def _code_of(path: Path) -> str | None:
@@ -79,24 +95,22 @@ def _code_of(path: Path) -> str | None:
 
 def entries(path: Path, inside: str, code: str | None) -> Iterator[Entry]:
     """Yield what one file on disk holds: itself, or each member of an archive (member by member)."""
-    stamp = _stamp(path) if code is None else (0, 0)
+    # The folder may have been listed long ago.
+    code = code or _code_of(path)
+    stamp = stamp_of(path) if code is None else (0, 0)
     if code is None and is_archive(path.name):
         yield from _members(path, inside, stamp)
     else:
         yield Entry(str(path), None, inside or path.name, stamp, lambda: _read(path), code)
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns
-
-
 def stamp_of(path: Path) -> tuple[int, int]:
     """Return size and modification time (ns) of a file, (0, 0) when it cannot be asked."""
     try:
-        return _stamp(path)
+        status = path.stat()
     except OSError:
         return (0, 0)
+    return status.st_size, status.st_mtime_ns
 
 
 def _read(path: Path) -> bytes:
@@ -120,20 +134,24 @@ _ARCHIVE_FAULTS = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, O
 
 
 def _members(path: Path, inside: str, stamp: tuple[int, int]) -> Iterator[Entry]:
-    """Yield the members of an archive; a damaged one ends in an entry with a code."""
+    """Yield the members of an archive; a damaged one ends in an entry with a code, an empty one is one."""
     walk = _zip_members if path.name.lower().endswith(".zip") else _tar_members
     limit = max(EXPANSION_LIMIT, EXPANSION_RATIO * stamp[0])
-    total = 0
+    total = count = 0
     try:
         for name, size, code, content in walk(path):
+            count += 1
             total += size
             if total > limit:
                 raise ValueError("expands beyond the limit")
-            place = PurePosixPath(inside, name.lstrip("/")).as_posix() if code is None else inside
+            place = PurePosixPath(inside, name).as_posix() if code is None else inside or path.name
             nested = code or ("archive-unreadable" if is_archive(name) else None)
             yield Entry(str(path), name, place, stamp, content, nested)
     except _ARCHIVE_FAULTS:
         yield Entry(str(path), None, inside or path.name, stamp, bytes, "archive-unreadable")
+    else:
+        if count == 0:
+            yield Entry(str(path), None, inside or path.name, stamp, bytes, "not-dicom")
 
 
 _Member = tuple[str, int, str | None, Callable[[], bytes]]
@@ -158,17 +176,54 @@ def _zip_members(path: Path) -> Iterator[_Member]:
             yield info.filename, info.file_size, code, lambda info=info: archive.read(info)  # type: ignore[misc]
 
 
+class _Header(tarfile.TarInfo):
+    """A TAR header that says so when it is damaged, cut or huge; tarfile takes damage for the archive's end."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:
+        try:
+            header = super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as fault:
+            is_end_mark = len(buf) == tarfile.BLOCKSIZE and not any(buf)
+            raise fault if is_end_mark else tarfile.ReadError("a damaged header, or no end mark") from None
+        if header.type in _EXTENDED and header.size > HEADER_LIMIT:
+            raise tarfile.ReadError("an extended header beyond the limit")
+        return header
+
+
+_EXTENDED = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE,
+             tarfile.SOLARIS_XHDTYPE)  # fmt: skip
+
+
 def _tar_members(path: Path) -> Iterator[_Member]:
-    with tarfile.open(path, "r|*") as archive:
+    with _opened(path) as stream, tarfile.open(fileobj=stream, mode="r|*", tarinfo=_Header) as archive:
         for info in archive:
             if info.isdir():
                 continue
             if not info.isfile() or info.issparse() or _unsafe(info.name):
-                yield info.name, 0, "unsafe-member", bytes
+                yield info.name, info.size, "unsafe-member", bytes
                 continue
             if info.size > MEMBER_LIMIT:
                 raise ValueError("a member beyond the limit")
             yield info.name, info.size, None, lambda info=info: _tar_read(archive, info)  # type: ignore[misc]
+        _refuse_more(archive)
+
+
+def _opened(path: Path) -> BinaryIO:
+    """Open a TAR, decompressed by what checks gzip's CRC: tarfile itself does not."""
+    with path.open("rb") as stream:
+        is_gzip = stream.read(2) == b"\x1f\x8b"
+    # Only read from, as a binary stream.
+    return cast(BinaryIO, gzip.open(path)) if is_gzip else path.open("rb")
+
+
+def _refuse_more(archive: tarfile.TarFile) -> None:
+    """Refuse what comes after a TAR's end mark and is not padding, such as a second TAR; check gzip's CRC."""
+    rest, total = cast(BinaryIO, archive.fileobj), 0
+    while chunk := rest.read(2**20):
+        total += len(chunk)
+        if chunk.strip(b"\x00") or total > EXPANSION_LIMIT:
+            raise tarfile.ReadError("data after the end mark")
 
 
 def _tar_read(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
@@ -207,35 +262,36 @@ def read_refs(refs: Sequence[SourceRef]) -> list[bytes]:
     SourceError
         source-missing or source-changed; `where` says which of the files asked for, by number.
     """
-    contents: dict[SourceRef, bytes] = {}
+    found: dict[SourceRef, bytes | None] = {}
     for path in dict.fromkeys(ref.path for ref in refs):
-        wanted = {ref.member: ref for ref in refs if ref.path == path}
-        contents.update(_read_from(Path(path), wanted))
-    for number, ref in enumerate(refs):
-        if ref not in contents:
-            raise SourceError(
-                "source-missing",
-                wanted="the indexed file",
-                found="none",
-                where=f"file {number + 1} of {len(refs)}",
-            )
-        if hashlib.sha256(contents[ref]).hexdigest() != ref.digest:
-            raise SourceError(
-                "source-changed",
-                wanted="the indexed digest",
-                found="another",
-                where=f"file {number + 1} of {len(refs)}",
-            )
-    return [contents[ref] for ref in refs]
+        found.update(_read_from(Path(path), {ref for ref in refs if ref.path == path}))
+    contents = []
+    for number, ref in enumerate(refs, start=1):
+        content, where = found.get(ref), f"file {number} of {len(refs)}"
+        if ref not in found:
+            raise SourceError("source-missing", wanted="the indexed file", found="none", where=where)
+        if content is None:
+            raise SourceError("source-changed", wanted="the indexed digest", found="another", where=where)
+        contents.append(content)
+    return contents
 
 
-def _read_from(path: Path, wanted: dict[str | None, SourceRef]) -> Iterable[tuple[SourceRef, bytes]]:
+def _read_from(path: Path, wanted: set[SourceRef]) -> Iterable[tuple[SourceRef, bytes | None]]:
+    """Yield what a file on disk holds of the files wanted; None for one whose digest is another now.
+
+    An archive may hold a name twice (TAR appends): the digest says which of them was indexed.
+    """
     code = _code_of(path)
     if code is not None:
         raise SourceError(code, wanted="the indexed file", found="none that can be read")
-    missing = dict(wanted)
+    missing = set(wanted)
     for entry in entries(path, path.name, None):
+        named = [ref for ref in missing if ref.member == entry.member]
+        if named and entry.code is None:
+            content = read_entry(entry)
+            digest = hashlib.sha256(content).hexdigest()
+            for ref in named:
+                yield ref, content if ref.digest == digest else None
+            missing -= {ref for ref in named if ref.digest == digest}
         if not missing:
             break
-        if entry.member in missing and entry.code is None:
-            yield missing.pop(entry.member), read_entry(entry)
