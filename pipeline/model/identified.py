@@ -43,7 +43,9 @@ class Key:
     def digest(self, purpose: str, value: str) -> bytes:
         """Return 32 bytes that stand for `value` in one `purpose` and tell nothing of it."""
         subkey = hmac.new(self.secret, purpose.encode(), hashlib.sha256).digest()
-        return hmac.new(subkey, value.encode(), hashlib.sha256).digest()
+        # Names on Linux may be any bytes; Python gives those that are not UTF-8 as lone surrogates.
+        text = value.encode("utf-8", "surrogatepass")
+        return hmac.new(subkey, text, hashlib.sha256).digest()
 
     def token(self, purpose: str, value: str, length: int = 32) -> str:
         """Return the first `length` hex digits of `digest`."""
