@@ -189,11 +189,14 @@ def demo(folder: Path, tasks: tuple[str, ...], cases: int, seed: int, as_json: b
         made = phantom.make(
             folder, tasks=tasks or None, cases=cases, seed=seed, tell=lambda what: told(what, 0, 0)
         )
-    return _end(
-        made.to_json(),
-        as_json,
-        f"Phantom written. Next: curate init WORKSPACE, then curate release {folder}/source ...",
-    )
+    document = {
+        "source": str(made.source),
+        "truth": str(made.truth),
+        "subjects": made.subjects,
+        "files": made.files,
+    }
+    line = f"Phantom written: {made.subjects} subjects, {made.files} files. Next: curate init WORKSPACE"
+    return _end(document, as_json, f"{line}, then curate release {made.source} -w WORKSPACE -r RELEASE")
 
 
 @curate.command(epilog="Example: curate init ws")
