@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
 from pydicom.pixels.utils import iter_pixels
+from pydicom.uid import RLELossless
 
 from pipeline.io.labelobject import LPS_TO_RAS, codes, inconsistent, items, numbers, whole
 from pipeline.model.contour import FARTHEST_MM
@@ -302,12 +303,37 @@ def _off_grid(wanted: str, found: str, where: str) -> LabelError:
 def _pixels(dataset: Dataset) -> Iterator[npt.NDArray[np.integer]]:
     """Yield each frame's pixels, shape (rows, columns)."""
     try:
-        yield from iter_pixels(dataset, raw=True)
+        if _is_packed(dataset):
+            yield from _bits(dataset)
+        else:
+            # pydicom's own RLE decoder cannot crash the process, as compiled ones can.
+            plugin = "pydicom" if dataset.file_meta.TransferSyntaxUID == RLELossless else ""
+            yield from iter_pixels(dataset, raw=True, decoding_plugin=plugin)
     except _UNDECODABLE:
         # Not chained: decoders quote what they choke on.
         raise LabelError(
             "undecodable", wanted="frames that decode", found="one that does not", where="segmentation"
         ) from None
+
+
+def _is_packed(dataset: Dataset) -> bool:
+    """Whether the pixels are single bits, eight to a byte."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    return dataset.BitsAllocated == 1 and not syntax.is_encapsulated and bool(syntax.is_little_endian)
+
+
+def _bits(dataset: Dataset) -> Iterator[npt.NDArray[np.uint8]]:
+    """Yield each frame of single bits, which follow each other without gaps, lowest first (PS3.5 8.1.1).
+
+    Not by pydicom, which (3.0.2) cuts frames short that do not end with a byte when it yields them one by one.
+    """
+    shape = (int(dataset.Rows), int(dataset.Columns))
+    content = np.frombuffer(dataset.PixelData, dtype=np.uint8)
+    size = shape[0] * shape[1]
+    for begin in range(0, size * int(dataset.NumberOfFrames), size):
+        end = begin + size
+        bits = np.unpackbits(content[begin // 8 : (end + 7) // 8], bitorder="little")
+        yield bits[begin % 8 : begin % 8 + size].reshape(shape)
 
 
 def _parts(
