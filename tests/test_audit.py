@@ -1135,3 +1135,32 @@ def test_memory_does_not_grow_with_the_image(tmp_path: Path) -> None:
     tracemalloc.stop()
 
     assert peak < 8 * 2**20
+
+
+# The demo
+
+
+@pytest.mark.slow
+def test_the_demo_release_raises_no_alarm_and_leads_back_to_its_sources(demo_release: Any) -> None:
+    report = audit(demo_release.release, workspace=demo_release.workspace)
+
+    assert shown(report) == ""
+    assert report.tars == 10
+    assert report.sources > 500
+
+
+@pytest.mark.slow
+def test_every_flipped_bit_of_the_demo_release_is_located(demo_release: Any, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(demo_release.release, tmp_path / "release"))
+    chance = random.Random(11)
+    for path in [path for path in sorted(copy.iterdir()) for _ in range(2)]:
+        byte, bit = chance.randrange(path.stat().st_size), chance.randrange(8)
+        places = members_of(path) if path.suffix == ".tar" else []
+        flip(path, byte, bit)
+        report = audit(copy)
+        flip(path, byte, bit)
+        named = {finding.member for finding in sought(report, file=path.name)}
+        assert named, (path.name, byte, bit, shown(report))
+        if places:
+            member = [place for offset, place in places if offset <= byte][-1]
+            assert member in named | {"end of archive"}, (path.name, byte, bit, shown(report))
