@@ -171,7 +171,7 @@ def _values(voxels: npt.NDArray[np.integer[Any]], source: str) -> list[int]:
     found: set[int] = set()
     for k in range(voxels.shape[2]):
         found.update(np.unique(voxels[:, :, k]).tolist())
-        if len(found) > MOST_VALUES:
+        if len(found - {0}) > MOST_VALUES:
             raise unsupported(source, f"at most {MOST_VALUES} values", "more")
     return sorted(found - {0})
 

@@ -50,6 +50,10 @@ def unsupported(source: str, wanted: str, found: str = "something else") -> Labe
     return LabelError("label-unsupported", wanted=wanted, found=found, where=f"{source} mask")
 
 
+def _cut_off(source: str) -> LabelError:
+    return LabelError("truncated", wanted="a whole stream", found="its start", where=f"{source} mask")
+
+
 def count_voxels(source: str, shape: Sequence[int]) -> int:
     """Return how many voxels a declared shape has; refuse none, and more than LARGEST."""
     count = 1
@@ -76,17 +80,21 @@ def inflate(source: str, blob: bytes, limit: int) -> bytes:
             raise unreadable(source, "a whole gzip or zlib stream", "a damaged one") from None
         size += len(parts[-1])
         if not stream.eof and size <= limit:
-            raise LabelError("truncated", wanted="a whole stream", found="its start", where=f"{source} mask")
+            raise _cut_off(source)
         # Several gzip members may follow each other (RFC 1952 2.2).
         rest = stream.unused_data.lstrip(b"\0")
     return b"".join(parts)
 
 
 def _unbzip(source: str, blob: bytes, limit: int) -> bytes:
+    stream = bz2.BZ2Decompressor()
     try:
-        return bz2.BZ2Decompressor().decompress(blob, limit + 1)
+        content = stream.decompress(blob, limit + 1)
     except OSError:
         raise unreadable(source, "a whole bzip2 stream", "a damaged one") from None
+    if not stream.eof and len(content) <= limit:
+        raise _cut_off(source)
+    return content
 
 
 def exactly(source: str, content: bytes, size: int) -> bytes:
