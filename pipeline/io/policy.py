@@ -9,15 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-import pydantic
 from pydantic import Field
 from pydicom._uid_dict import UID_dictionary
 from pydicom.datadict import dictionary_VR, keyword_dict, tag_for_keyword
 from pydicom.sr._snomed_dict import mapping as snomed_mapping
 from pydicom.sr.codedict import codes as code_dictionary
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
+from pipeline.io.plainyaml import Document, Fault, read_plain
+from pipeline.io.strict import held_against, model_keys
 from pipeline.model import deid
 from pipeline.model.deid import Check, Handling, Policy, Purpose, Row, Scope, Vocabulary
 from pipeline.model.errors import RulesError
@@ -121,7 +120,7 @@ class _Settings(Rule):
     """`policy.yaml`: the choices."""
 
     format: Literal["curate-deid/1"]
-    shift_days: tuple[int, int]
+    shift_days: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(le=36500)]]
     issuer_counts: bool
     options: Names
     standard_uids: dict[Keyword, Annotated[str, Field(pattern=r"^1\.2\.840\.10008\.[0-9.]+$")]]
@@ -217,17 +216,20 @@ def _refuse(faults: Sequence[str]) -> None:
 
 
 def _read(model: type[T], name: str, raw: Mapping[str, bytes]) -> T:
-    """Read one file; YAML without aliases and with no key twice."""
+    """Read one file strictly; the table, which a script writes, as JSON."""
+    document = _plain_json(raw[name]) if name.endswith(".json") else read_plain(raw[name])
+    value, faults = held_against(model, document, model_keys(model))
+    _refuse([f"{name}: {fault}" for fault in (*document.faults, *faults)])
+    if value is None:
+        raise RulesError("rules-invalid", wanted="a valid policy", found=name)
+    return value
+
+
+def _plain_json(content: bytes) -> Document:
     try:
-        if name.endswith(".json"):
-            return model.model_validate_json(raw[name])
-        document = YAML(typ="safe", pure=True).load(raw[name])
-        return model.model_validate_json(json.dumps(document))
-    except YAMLError as fault:
-        raise RulesError("rules-invalid", wanted="YAML 1.2", found=f"{name}: {fault}") from fault
-    except pydantic.ValidationError as fault:
-        faults = [f"{name}: $.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in fault.errors()]
-        raise RulesError("rules-invalid", wanted="a valid policy", found="\n".join(faults[:50])) from fault
+        return Document(json.loads(content))
+    except ValueError:
+        return Document(None, {}, (Fault((), "JSON", "something else"),))
 
 
 def _checks(allow: _Allow, words: _Vocabularies) -> Iterator[tuple[str, Check]]:
@@ -327,12 +329,17 @@ def _private_check(creator: str, element: _PrivateElement, words: _Vocabularies)
 
 
 def _purposes(settings: _Settings, rows: Sequence[Row]) -> Iterator[Purpose]:
-    classes = {entry[4]: uid for uid, entry in UID_dictionary.items() if entry[1] == "SOP Class"}
-    classes |= settings.standard_uids
+    classes = _classes(settings)
     for name, purpose in settings.purposes.items():
         options = (*settings.options, *purpose.options)
-        uids = frozenset(classes.get(word, "") for word in purpose.classes)
+        uids = frozenset(classes[word] for word in purpose.classes)
         yield Purpose(name, uids, name, deid.gate(rows, frozenset(options)), options)
+
+
+def _classes(settings: _Settings) -> dict[str, str]:
+    """Return the UID of each SOP class by keyword."""
+    known = {entry[4]: uid for uid, entry in UID_dictionary.items() if entry[1] == "SOP Class"}
+    return known | settings.standard_uids
 
 
 def _codes(words: _Vocabularies) -> dict[tuple[str, str], str]:
@@ -363,6 +370,12 @@ def _faults(allow: _Allow, listed: Sequence[str], settings: _Settings, table: _T
                 yield f"{place}: {name}: no such group"
             if not name.startswith("+") and name not in listed:
                 yield f"{place}: {name}: no kind says how to check it"
+    known = _classes(settings)
+    for name, purpose in settings.purposes.items():
+        wrong = [word for word in purpose.classes if word not in known]
+        yield from (f"policy.yaml: $.purposes.{name}.classes: {word}: no SOP class" for word in wrong)
+    if settings.shift_days[0] >= settings.shift_days[1]:
+        yield "policy.yaml: $.shift_days: wanted least < most"
     chosen = {*settings.options, *(o for p in settings.purposes.values() for o in p.options)}
     yield from (f"policy.yaml: {o}: no option of the table" for o in sorted(chosen - set(table.options)))
     yield from (

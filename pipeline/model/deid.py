@@ -374,7 +374,7 @@ class Lut:
         """See `Check`."""
         count = len(found.value) // 2
         order = "<" if found.is_little_endian else ">"
-        if len(found.value) % 2 or count < 2:
+        if len(found.value) % 2 or count < 2 or _PRINTABLE.fullmatch(found.value):
             return None
         values = struct.unpack(f"{order}{count}H", found.value)
         steps = [after - before for before, after in itertools.pairwise(values)]
