@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
@@ -94,8 +94,8 @@ def label(annotation: Annotation, image: Grid, rule: Label) -> Step[Volume]:
     _refuse_unassigned(masks, rule)
     turn = _turn_between(annotation.grid, image)
     painted, overlaps = _paint(annotation, masks, rule)
-    data = np.ascontiguousarray(_turned(painted, turn))
-    classes = {
+    data = np.asfortranarray(_turned(painted, turn))
+    classes: dict[str, dict[str, Json]] = {
         str(wanted.value): {
             "name": wanted.name,
             **_extent(data, wanted.value, image),
@@ -103,7 +103,7 @@ def label(annotation: Annotation, image: Grid, rule: Label) -> Step[Volume]:
         }
         for wanted in rule.classes
     }
-    _refuse_missing(data, rule)
+    _refuse_missing({int(value) for value, facts in classes.items() if facts["voxels"]}, rule)
     facts: dict[str, Json] = {
         "classes": classes,
         "ignored": sum(mask.is_ignored for mask in masks),
@@ -272,9 +272,8 @@ def _overlap_facts(overlap: _Overlap, rule: Label) -> dict[str, Json]:
     }
 
 
-def _refuse_missing(data: npt.NDArray[np.unsignedinteger], rule: Label) -> None:
+def _refuse_missing(present: Collection[int], rule: Label) -> None:
     """Refuse a label without a voxel, and one without a voxel of a required class."""
-    present = set(np.flatnonzero(np.bincount(data.reshape(-1), minlength=1)).tolist()) - {0}
     if not present:
         raise LabelError("label-empty", wanted="a voxel of a class", found="none", where="label")
     missing = [wanted.name for wanted in rule.classes if wanted.required and wanted.value not in present]
