@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -250,6 +251,7 @@ def encode(dataset: Dataset, syntax: str, pacs: str) -> bytes:
     written.update(dataset)
     written.file_meta = file_meta(dataset, syntax, pacs)
     if "PixelData" in dataset:
+        written["PixelData"] = copy(dataset["PixelData"])
         _encode_pixels(written, syntax)
     if dataset.SOPClassUID == MEDIA_DIRECTORY:
         # A directory is no instance: its class and UID stand in the file meta information alone (PS3.10 8.6).

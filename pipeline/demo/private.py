@@ -45,7 +45,7 @@ def _ge(who: Identity, b_value: float | None) -> _Blocks:
         (0x0009, "GEMS_IDEN_01"): [
             (0x01, "LO", "GE_GENESIS_FF"),
             (0x02, "SH", "CT01"),
-            (0xE3, "LO", who.private_note),
+            (0x17, "LT", who.private_note),
         ],
         (0x0011, "GEMS_PATI_01"): [(0x10, "SS", 0), (0x11, "LO", who.comment)],
         (0x0043, "GEMS_PARM_01"): [(0x12, "SS", [14, 2, 3]), (0x16, "SS", 2), *diffusion],
@@ -61,7 +61,7 @@ def _siemens(who: Identity, b_value: float | None) -> _Blocks:
             (0x08, "CS", "IMAGE NUM 4"),
             (0x10, "OB", card + b"\0" * (len(card) % 2)),
         ],
-        (0x0051, "SIEMENS MR HEADER"): [(0x0C, "LO", "FoV 33*26"), (0x13, "SH", "+LPH")],
+        (0x0051, "SIEMENS MR HEADER"): [(0x0C, "SH", "FoV 33*26"), (0x13, "SH", "+LPH")],
     }
 
 
@@ -69,20 +69,20 @@ def _philips(who: Identity, b_value: float | None) -> _Blocks:
     diffusion: list[_Item] = [] if b_value is None else [(0x03, "FL", b_value)]
     return {
         (0x2001, "Philips Imaging DD 001"): [(0x0A, "IS", 5), (0x0B, "CS", "TRANSVERSAL"), *diffusion],
-        (0x2005, "Philips MR Imaging DD 005"): [(0x0D, "FL", 0.0), (0x0E, "FL", 0.01246)],
+        (0x2005, "Philips MR Imaging DD 001"): [(0x0D, "FL", 0.0), (0x0E, "FL", 0.01246)],
         (0x2001, "Philips Imaging DD 002"): [(0x73, "LO", who.private_note)],
     }
 
 
 def _canon(who: Identity, b_value: float | None) -> _Blocks:
-    diffusion: list[_Item] = [] if b_value is None else [(0x08, "FD", b_value)]
+    # Canon writes b-values in the standard's own element.
     return {
         (0x7005, "TOSHIBA_MEC_CT3"): [
             (0x0A, "DS", "0.5"),
             (0x0B, "SH", "1.0"),
-            (0x16, "LO", who.private_note),
+            (0x11, "LT", who.private_note),
         ],
-        (0x700D, "TOSHIBA_MEC_MR3"): [(0x00, "DS", "1.25"), (0x05, "PN", who.operator), *diffusion],
+        (0x700D, "TOSHIBA_MEC_MR3"): [(0x00, "DS", "1.25"), (0xF5, "PN", who.operator)],
     }
 
 

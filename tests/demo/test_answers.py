@@ -22,7 +22,7 @@ TECHNICAL = {
 """Short texts that say what was scanned and how, not whom."""
 
 
-SAFE_PRIVATE = {"GE_GENESIS_FF", "CT01", "1.0", "FoV 33*26", "+LPH"}
+SAFE_PRIVATE = {"GE_GENESIS_FF", "CT01", "FoV 33*26", "+LPH"}
 STATION = "PHANTOM-TURNED"
 """The rules name it, so a manifest does, too."""
 
