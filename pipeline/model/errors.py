@@ -149,6 +149,11 @@ _FAULTS = (
         "Export the series as classic single-frame DICOM.",
     ),
     Fault(
+        "layout-missing",
+        "A mosaic or grid image lacks the private elements that tell where its tiles lie, or they do not fit it.",
+        "Ask for the original series with its private elements, or as one image a slice.",
+    ),
+    Fault(
         "outside-view",
         "A channel does not cover the reference channel's field of view.",
         "Choose a channel of the same region.",

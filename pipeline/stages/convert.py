@@ -18,6 +18,7 @@ from pydicom.uid import UID
 from pipeline.model.errors import GeometryError, IntensityError, SourceError
 from pipeline.model.evenstack import EvenStack, Place, Vector, even_stack
 from pipeline.model.record import Json, Note, Step, decimal, decimals
+from pipeline.model.syntax import DECODERS, DECODING_ERRORS, LOSSY_SYNTAXES
 from pipeline.model.volume import Quantity, Volume
 
 Pixels = npt.NDArray[Any]
@@ -34,38 +35,6 @@ SMALLEST_MM = 1e-4
 
 THICKNESS_TOLERANCE = 1.01
 """Times SpacingBetweenSlices: a slice thicker than that says that the spacing states something else."""
-
-DECODERS = {
-    "1.2.840.10008.1.2.4.50": "gdcm",
-    "1.2.840.10008.1.2.4.51": "gdcm",
-    "1.2.840.10008.1.2.4.57": "gdcm",
-    "1.2.840.10008.1.2.4.70": "gdcm",
-    "1.2.840.10008.1.2.4.80": "pyjpegls",
-    "1.2.840.10008.1.2.4.81": "pyjpegls",
-    "1.2.840.10008.1.2.4.90": "pylibjpeg",
-    "1.2.840.10008.1.2.4.91": "pylibjpeg",
-    "1.2.840.10008.1.2.4.201": "pylibjpeg",
-    "1.2.840.10008.1.2.4.202": "pylibjpeg",
-    "1.2.840.10008.1.2.4.203": "pylibjpeg",
-    "1.2.840.10008.1.2.5": "pydicom",
-}
-"""Transfer syntax -> the one decoder that reads it, so that what else is installed never decides a voxel."""
-
-LOSSY_SYNTAXES = frozenset({"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81"})
-"""JPEG baseline and extended, and near-lossless JPEG-LS: the values are not those the scanner made."""
-
-DECODING_ERRORS = (
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    NotImplementedError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    Warning,
-)
-"""What pydicom and its decoders raise for pixel data that do not fit their description."""
 
 
 @dataclass(frozen=True, slots=True)
