@@ -79,7 +79,8 @@ lock: ## pin anew: constraints.txt, constraints-accept.txt
 	$$uv $(COMPILE) .ci/accept.in --excludes .ci/accept.without -o constraints-accept.txt
 
 bench: install ## what measures speed, scale and leaks
-	@for script in $$(find benchmarks -name 'bench*.py' | sort); do echo "== $$script"; $(BIN)/python $$script; done
+	@scripts=$$(find benchmarks -name 'bench*.py' | sort); test -n "$$scripts" || echo "There is no benchmark yet."; \
+	for script in $$scripts; do echo "== $$script"; $(BIN)/python $$script; done
 
 docs: install ## the pages that are made from the code
 	@$(BIN)/python docs/make_refusals.py > docs/refusals.md

@@ -16,7 +16,8 @@ from PIL import Image, ImageDraw
 _PANEL = 200
 """Width and height of one panel in pixels."""
 
-_CAPTION = 16
+_GAP = 6
+_CAPTION = 18
 _COLUMNS = 5
 _CT_WINDOW_HU = (-200, 300)
 _COLOURS = ((230, 60, 60), (70, 160, 240), (250, 200, 60))
@@ -39,7 +40,7 @@ def _nifti(tar: tarfile.TarFile, name: str) -> nibabel.Nifti1Image:
 
 
 def _grey(image: Array, is_ct: bool) -> Array:
-    low, high = _CT_WINDOW_HU if is_ct else (image.min(), image.max())
+    low, high = _CT_WINDOW_HU if is_ct else (image.min(), np.percentile(image, 99))
     return np.clip((image - low) / (high - low), 0, 1) * 255
 
 
@@ -72,14 +73,17 @@ def _panel(path: Path) -> Image.Image:
 def draw(release: Path) -> Image.Image:
     """Return one picture of all tasks of a release."""
     tars = sorted(release.glob("Task*.tar"))
-    rows = -(-len(tars) // _COLUMNS)
-    sheet = Image.new("RGB", (_COLUMNS * _PANEL, rows * (_PANEL + _CAPTION)), "white")
+    width, height = _PANEL + _GAP, _PANEL + _GAP + _CAPTION
+    sheet = Image.new("RGB", (_COLUMNS * width, -(-len(tars) // _COLUMNS) * height), "black")
     write = ImageDraw.Draw(sheet)
     for number, path in enumerate(tars):
-        left, top = number % _COLUMNS * _PANEL, number // _COLUMNS * (_PANEL + _CAPTION)
-        write.text((left + 4, top + 2), path.stem, fill="black")
+        left, top = number % _COLUMNS * width, number // _COLUMNS * height
+        write.text((left + _GAP, top + _GAP // 2), path.stem, fill="white")
         panel = _panel(path)
-        sheet.paste(panel, (left + (_PANEL - panel.width) // 2, top + _CAPTION))
+        sheet.paste(
+            panel,
+            (left + (width - panel.width) // 2, top + _CAPTION + (height - _CAPTION - panel.height) // 2),
+        )
     return sheet
 
 
