@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from pipeline.io import ledger
-from pipeline.io.dicom import is_dicom, read_header
+from pipeline.io.dicom import is_dicom, read_damaged, read_header
 from pipeline.io.ledger import Row, Stamped
 from pipeline.io.source import Entry, entries, files_below, read_entry, stamp_of
 from pipeline.io.workspace import Workspace
@@ -23,6 +23,7 @@ Told = Callable[[str, int, int], None]
 TASK_FOLDER = re.compile(r"Task\d{2}_[A-Za-z0-9]+")
 TABLE_NAME = "cases.csv"
 _MASK_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha")
+_SLICE_SUFFIXES = ("", ".dcm", ".dicom", ".ima", ".img")
 
 
 def index(workspace: Workspace, sources: Sequence[Path], task: str | None, told: Told) -> dict[str, int]:
@@ -108,19 +109,29 @@ def _line(entry: Entry, task: str | None) -> SourceFile:
         return SourceFile(ref, entry.inside, task, Kind.OTHER, entry.code)
     try:
         content = read_entry(entry)
-        ref = replace(ref, digest=hashlib.sha256(content).hexdigest(), size=len(content))
-        return _recognised(ref, entry.inside, task, content)
     except CurationError as error:
         return SourceFile(ref, entry.inside, task, Kind.OTHER, error.code)
-
-
-def _recognised(ref: SourceRef, inside: str, task: str | None, content: bytes) -> SourceFile:
-    name = PurePosixPath(inside).name.lower()
+    ref = replace(ref, digest=hashlib.sha256(content).hexdigest(), size=len(content))
     if is_dicom(content[:132]):
+        return _instance(SourceFile(ref, entry.inside, task, Kind.OTHER), content)
+    return SourceFile(ref, entry.inside, task, *_by_name(PurePosixPath(entry.inside).name.lower(), content))
+
+
+def _instance(file: SourceFile, content: bytes) -> SourceFile:
+    """Return the line of a DICOM file; a damaged one keeps what it still says of its series."""
+    try:
         header = read_header(content)
-        return SourceFile(ref, inside, task, header.kind, header.code, header.facts)
+    except CurationError as error:
+        return replace(file, code=error.code, facts=read_damaged(content))
+    return replace(file, kind=header.kind, code=header.code, facts=header.facts)
+
+
+def _by_name(name: str, content: bytes) -> tuple[Kind, str | None]:
+    """Return what a file that is no DICOM is, by its name; an empty one called like a slice was cut."""
     if name.endswith(_MASK_SUFFIXES):
-        return SourceFile(ref, inside, task, Kind.MASK)
+        return Kind.MASK, None
     if name == TABLE_NAME:
-        return SourceFile(ref, inside, task, Kind.TABLE)
-    return SourceFile(ref, inside, task, Kind.OTHER, "not-dicom")
+        return Kind.TABLE, None
+    if not content and not name.startswith(".") and PurePosixPath(name).suffix in _SLICE_SUFFIXES:
+        return Kind.OTHER, "truncated"
+    return Kind.OTHER, "not-dicom"

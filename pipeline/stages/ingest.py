@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -61,8 +61,36 @@ def ingest(files: Iterable[SourceFile]) -> Grouping:
             tables.append(file)
         else:
             (labels if file.kind in _LABELS else images).append(file)
-    stacks = [stack for series in _by_series(images) for stack in _stacks(series)]
+    damage = _damage([file for file, _ in set_aside])
+    stacks = [_tainted(stack, damage) for series in _by_series(images) for stack in _stacks(series)]
     return Grouping(stacks, labels, tables, set_aside)
+
+
+_DAMAGED = {"truncated", "unreadable", "permission-denied", "source-missing", "archive-unreadable"}
+"""Codes of files that may have been a slice: without it, its series could pass for a shorter one."""
+
+
+def _damage(set_aside: Iterable[SourceFile]) -> dict[str, str]:
+    """Return series UID, or folder of files that do not say their series -> code of the damage in it."""
+    damage: dict[str, str] = {}
+    for file in set_aside:
+        if file.code in _DAMAGED:
+            damage.setdefault(file.text("SeriesInstanceUID") or _folder(file), file.code)
+    return damage
+
+
+def _folder(file: SourceFile) -> str:
+    """Return a file's folder; an archive that cannot be read to its end stands for all it holds."""
+    is_archive = file.code == "archive-unreadable" and file.ref.member is None
+    return f"archive {file.ref.path}" if is_archive else "folder " + file.inside.rpartition("/")[0]
+
+
+def _tainted(stack: Stack, damage: Mapping[str, str]) -> Stack:
+    """Return the stack, with the code of a damaged file that belongs, or may belong, to it."""
+    places = {stack.series_uid, *(_folder(file) for file in stack.files)}
+    places |= {f"archive {file.ref.path}" for file in stack.files if file.ref.member is not None}
+    codes = sorted(damage[place] for place in places if place in damage)
+    return replace(stack, code=codes[0]) if codes and stack.code is None else stack
 
 
 def _marking_copies(files: Iterable[SourceFile]) -> Iterable[tuple[SourceFile, bool]]:

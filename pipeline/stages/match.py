@@ -115,7 +115,7 @@ def _stack_for(channel: Channel, candidate: Candidate) -> Stack:
         raise SelectionError(
             fitting[0].code,
             wanted=f"one volume for channel {channel.name}",
-            found="a series that is none",
+            found="a series that is none, or is damaged",
             where=_numbers_of(fitting),
         )
     return fitting[0]
