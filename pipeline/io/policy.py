@@ -18,7 +18,7 @@ from pydicom.sr.codedict import codes as code_dictionary
 from pipeline.io.plainyaml import Document, Fault, read_plain
 from pipeline.io.strict import held_against, model_keys
 from pipeline.model import deid
-from pipeline.model.deid import Check, Handling, Policy, Purpose, Row, Scope, Vocabulary
+from pipeline.model.deid import Check, Handling, Otherwise, Policy, Purpose, Row, Scope, Vocabulary
 from pipeline.model.errors import RulesError
 from pipeline.model.rules import Number, Regex, Rule
 
@@ -51,6 +51,7 @@ class _Allow(Rule):
     times: tuple[Keyword, ...]
     moments: tuple[Keyword, ...]
     emptied: tuple[Keyword, ...]
+    or_empty: tuple[Keyword, ...]
     fixed: dict[Keyword, str]
     subject: tuple[Keyword, ...]
     pointers: tuple[Keyword, ...]
@@ -58,6 +59,7 @@ class _Allow(Rule):
     pixels: tuple[Keyword, ...]
     labels: dict[Keyword, tuple[str, Keyword]]
     code_sequences: tuple[Keyword, ...]
+    code_required: tuple[Keyword, ...]
     code_holds: dict[Keyword, Names]
     sequences: dict[Keyword, _Items]
     needed: tuple[Keyword, ...]
@@ -86,6 +88,7 @@ class _Vocabularies(Rule):
     format: Literal["curate-deid-vocabulary/1"]
     vocabularies: dict[str, _Words]
     scheme_synonyms: dict[str, str]
+    unspecified: _Code
     codes: tuple[_Code, ...]
 
 
@@ -105,6 +108,7 @@ class _Private(Rule):
     """`private.yaml`: the safe private elements by creator."""
 
     format: Literal["curate-deid-private/1"]
+    pointers: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{3}[13579bdf][0-9a-f]{4}$")], ...]
     creators: dict[str, tuple[_PrivateElement, ...]]
 
 
@@ -172,7 +176,7 @@ def load_policy(folder: Path | None = None) -> Policy:
     private = _read(_Private, "private.yaml", raw)
     table = _read(_Table, "table-e1-1.json", raw)
     rows = tuple(Row(tag, name, basic, options) for tag, name, _, _, basic, options in table.rows)
-    listed = tuple(_checks(allow, words))
+    listed = tuple(_checks(allow, words, private))
     checks = dict(listed)
     _refuse(
         [
@@ -186,6 +190,7 @@ def load_policy(folder: Path | None = None) -> Policy:
         private=_safe_private(private, words),
         codes=_codes(words),
         scheme_synonyms=words.scheme_synonyms,
+        unspecified=(words.unspecified.scheme, words.unspecified.value, words.unspecified.meaning),
         known_uids=frozenset(UID_dictionary) | frozenset(settings.standard_uids.values()),
         method_codes=settings.method_codes,
         shift_days=settings.shift_days,
@@ -232,17 +237,17 @@ def _plain_json(content: bytes) -> Document:
         return Document(None, {}, (Fault((), "JSON", "something else"),))
 
 
-def _checks(allow: _Allow, words: _Vocabularies) -> Iterator[tuple[str, Check]]:
+def _checks(allow: _Allow, words: _Vocabularies, private: _Private) -> Iterator[tuple[str, Check]]:
     """Yield each allowed keyword with the check it has to pass; a keyword in two kinds comes twice."""
     yield from ((word, deid.Number(low, high)) for word, (low, high) in allow.numbers.items())
     for word, of in (*allow.codes.items(), *allow.texts.items()):
         yield word, deid.Words(_vocabulary(of, words), allow.otherwise.get(word))
     yield from ((word, deid.Fixed(text)) for word, text in allow.fixed.items())
     yield from ((word, deid.Label(kind, _tag(number))) for word, (kind, number) in allow.labels.items())
-    yield from (
-        (word, deid.Items(word, frozenset(map(_tag, s.needs)))) for word, s in allow.sequences.items()
-    )
-    yield from ((word, deid.Items(word, coded=True)) for word in allow.code_sequences)
+    for word, items in allow.sequences.items():
+        yield word, deid.Items(word, needs=frozenset(map(_tag, items.needs)))
+    for word in allow.code_sequences:
+        yield word, deid.Items(word, deid.Codes.REQUIRED if word in allow.code_required else deid.Codes.KNOWN)
     plain: tuple[tuple[Names, Check], ...] = (
         (allow.uids, deid.Uid()),
         (allow.known_uids, deid.KnownUid()),
@@ -251,7 +256,10 @@ def _checks(allow: _Allow, words: _Vocabularies) -> Iterator[tuple[str, Check]]:
         (allow.moments, deid.Moment()),
         (allow.emptied, deid.Empty()),
         (allow.subject, deid.SubjectName()),
-        (allow.pointers, deid.Pointer(frozenset(keyword_dict.values()))),
+        (
+            allow.pointers,
+            deid.Pointer(frozenset({*keyword_dict.values(), *(int(t, 16) for t in private.pointers)})),
+        ),
         (allow.tables, deid.Lut()),
         (allow.pixels, deid.Pixels()),
     )
@@ -278,7 +286,10 @@ def _vocabulary(of: str | Names, words: _Vocabularies) -> Vocabulary:
 
 def _handling(keyword: str, checks: Mapping[str, Check], allow: _Allow) -> Handling:
     vrs = tuple(dictionary_VR(_tag(keyword)).split(" or "))
-    return Handling(keyword, vrs, checks[keyword], keyword in allow.needed)
+    otherwise = Otherwise.REFUSED if keyword in allow.needed else Otherwise.REMOVED
+    return Handling(
+        keyword, vrs, checks[keyword], Otherwise.EMPTIED if keyword in allow.or_empty else otherwise
+    )
 
 
 def _expanded(names: Names, allow: _Allow) -> Iterator[str]:
@@ -360,6 +371,11 @@ def _faults(allow: _Allow, listed: Sequence[str], settings: _Settings, table: _T
     yield from (f"allow.yaml: {word}: no DICOM keyword" for word in listed if _tag(word) < 0)
     yield from (f"allow.yaml: {word}: has two kinds" for word in set(listed) if listed.count(word) > 1)
     yield from (f"allow.yaml: $.needed: {word}: not allowed" for word in allow.needed if word not in listed)
+    yield from (
+        f"allow.yaml: $.or_empty: {word}: not allowed" for word in allow.or_empty if word not in listed
+    )
+    twice = set(allow.needed) & set(allow.or_empty)
+    yield from (f"allow.yaml: {word}: both needed and or_empty" for word in sorted(twice))
     lists = [(f"allow.yaml: $.sequences.{word}", s.holds) for word, s in allow.sequences.items()]
     lists += [(f"allow.yaml: $.code_holds.{word}", holds) for word, holds in allow.code_holds.items()]
     lists += [(f"allow.yaml: $.groups.{name}", names) for name, names in allow.groups.items()]

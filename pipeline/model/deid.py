@@ -336,16 +336,27 @@ class Label:
         return None
 
 
+class Codes(StrEnum):
+    """What a sequence's items are to the code dictionary."""
+
+    NONE = "none"
+    """They are no codes."""
+    KNOWN = "known"
+    """Codes; an item whose code the dictionary lacks goes."""
+    REQUIRED = "required"
+    """Codes; one that the dictionary lacks becomes `unspecified`, because the object must have one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Items:
     """Clean a sequence item by item; an item that loses an element of `needs` goes whole.
 
-    `scope` names what its items may hold. `coded`: the items are codes, looked up in the code dictionary.
+    `scope` names what its items may hold beside their code.
     """
 
     scope: str
+    codes: Codes = Codes.NONE
     needs: frozenset[int] = frozenset()
-    coded: bool = False
     act: Act = Act.RECURSED
 
     def clean(self, found: Found, subject: Subject) -> bytes | None:
@@ -381,18 +392,25 @@ class Lut:
         return found.value if all(s >= 0 for s in steps) or all(s <= 0 for s in steps) else None
 
 
+class Otherwise(StrEnum):
+    """What becomes of an element whose value may not pass."""
+
+    REMOVED = "removed"
+    """It goes."""
+    EMPTIED = "emptied"
+    """It stays without a value, because the object needs it (type 2 of PS3.3)."""
+    REFUSED = "refused"
+    """The object is refused, because a voxel or its place would change without the value."""
+
+
 @dataclass(frozen=True, slots=True)
 class Handling:
-    """One element of the allow-list: its check, the value representations it may have, whether it must pass.
-
-    `needed`: the case is refused when the element has a value that cannot pass, because a voxel or its place
-    would change without it.
-    """
+    """One element of the allow-list: its check, the value representations it may have, what else becomes of it."""
 
     keyword: str
     vrs: tuple[str, ...]
     check: Check
-    needed: bool = False
+    otherwise: Otherwise = Otherwise.REMOVED
 
 
 Scope = Mapping[int, Handling]
@@ -494,6 +512,8 @@ class Policy:
         (coding scheme, code value) -> meaning; other codes go.
     scheme_synonyms
         Other designators of a coding scheme -> the one in `codes`.
+    unspecified
+        Scheme, value and meaning of the code that stands for an unknown one.
     known_uids
         UIDs of the standard, which are nobody's.
     method_codes
@@ -511,6 +531,7 @@ class Policy:
     private: Mapping[tuple[str, int, int], Handling]
     codes: Mapping[tuple[str, str], str]
     scheme_synonyms: Mapping[str, str]
+    unspecified: tuple[str, str, str]
     known_uids: frozenset[str]
     method_codes: Mapping[str, tuple[str, str]]
     shift_days: tuple[int, int]

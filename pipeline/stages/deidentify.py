@@ -23,7 +23,18 @@ from pydicom.uid import UID
 
 from pipeline.model import deid
 from pipeline.model.codestream import plain_frame
-from pipeline.model.deid import Act, Found, Handling, Policy, Purpose, Scope, Subject, padded
+from pipeline.model.deid import (
+    Act,
+    Codes,
+    Found,
+    Handling,
+    Otherwise,
+    Policy,
+    Purpose,
+    Scope,
+    Subject,
+    padded,
+)
 from pipeline.model.errors import CurationError, PrivacyError, SourceError
 from pipeline.model.identified import Identified, Key
 from pipeline.model.record import Json, Note, Step
@@ -303,20 +314,22 @@ def _level(source: Dataset, scope: Scope, visit: _Visit) -> _Elements:
 def _public(element: Element, handling: Handling, source: Dataset, visit: _Visit) -> Element | None:
     """Return the element as it may be written, None to drop it: both gates judge."""
     gate, tag = visit.purpose.gate, int(element.tag)
-    if not gate.admits(tag, handling.check.act):
-        if not gate.admits(tag, Act.EMPTIED):
-            return None
-        visit.count(Act.EMPTIED, tag)
-        return _raw(element.tag, handling.vrs[0], b"", visit)
-    passed = _passed(element, handling, source, visit)
-    if passed is None and handling.needed:
+    passed, otherwise = None, Otherwise.EMPTIED
+    if gate.admits(tag, handling.check.act):
+        passed, otherwise = _passed(element, handling, source, visit), handling.otherwise
+    if passed is not None:
+        return passed
+    if otherwise is Otherwise.REFUSED:
         raise CurationError(
             "value-not-releasable",
             wanted="a value that may be released",
             found="another",
             where=handling.keyword,
         )
-    return passed
+    if otherwise is Otherwise.EMPTIED and gate.admits(tag, Act.EMPTIED):
+        visit.count(Act.EMPTIED, tag)
+        return _raw(element.tag, handling.vrs[0], b"", visit)
+    return None
 
 
 def _passed(element: Element, handling: Handling, source: Dataset, visit: _Visit) -> Element | None:
@@ -413,7 +426,7 @@ def _sequence(element: Element, check: deid.Items, source: Dataset, visit: _Visi
     scope = visit.desk.policy.scopes[check.scope]
     kept = []
     for item in items:
-        code = _code(item, visit) if check.coded else {}
+        code = {} if check.codes is Codes.NONE else _code(item, check.codes, visit)
         elements = None if code is None else _level(_without(item, code), scope, visit) | code
         if elements is not None and check.needs.issubset(elements):
             kept.append(_made(elements, visit))
@@ -437,13 +450,16 @@ def _items_of(element: Element, source: Dataset) -> Sequence[Dataset] | None:
     return items
 
 
-def _code(item: Dataset, visit: _Visit) -> _Elements | None:
+def _code(item: Dataset, codes: Codes, visit: _Visit) -> _Elements | None:
     """Return a code's three elements, with the dictionary's meaning; None for a code that it lacks."""
     policy = visit.desk.policy
     value, scheme = _text(item, _CODE_VALUE), _text(item, _SCHEME)
     meaning = policy.codes.get((policy.scheme_synonyms.get(scheme, scheme), value))
-    if meaning is None:
+    if meaning is not None:
+        return _code_elements(value, scheme, meaning, visit)
+    if codes is Codes.KNOWN:
         return None
+    scheme, value, meaning = policy.unspecified
     return _code_elements(value, scheme, meaning, visit)
 
 
