@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import struct
 import warnings
 import zlib
 from dataclasses import dataclass
@@ -12,14 +13,14 @@ from typing import Any
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.filereader import read_partial
 from pydicom.multival import MultiValue
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.tag import BaseTag
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from pipeline.io.encoding import is_deflated, refuse_cut
 from pipeline.model.errors import SourceError
 from pipeline.model.series import Facts, Kind
-
-INFLATED_LIMIT = 2**30
-"""Largest dataset, in bytes, that a deflated file may expand to."""
 
 FACT_KEYWORDS = (
     "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID",
@@ -88,13 +89,13 @@ def read_dataset(content: bytes) -> Dataset:
     Raises
     ------
     SourceError
-        If it does not parse, ends early, or inflates beyond `INFLATED_LIMIT`.
+        If it does not parse, ends before its elements do, or inflates beyond `encoding.INFLATED_LIMIT`.
     """
-    _refuse_bomb(content)
     with warnings.catch_warnings():
         # pydicom quotes values in its warnings; nothing of them may reach a log.
         warnings.simplefilter("ignore")
         try:
+            refuse_cut(content)
             dataset = pydicom.dcmread(BytesIO(content), force=content[128:132] != b"DICM")
         except EOFError as fault:
             raise SourceError("truncated", wanted="a whole file", found="an early end") from fault
@@ -113,41 +114,20 @@ def write_dataset(dataset: Dataset) -> bytes:
 
 _PARSE_FAULTS = (
     InvalidDicomError, BytesLengthException, ValueError, KeyError, TypeError, AttributeError, IndexError,
-    NotImplementedError, RecursionError, MemoryError, OverflowError, LookupError, zlib.error, OSError,
+    NotImplementedError, RecursionError, MemoryError, OverflowError, LookupError, struct.error, zlib.error,
+    OSError,
 )  # fmt: skip
 """What pydicom was seen to raise on damaged files; anything else is a bug of ours or theirs."""
 
 
-def _refuse_bomb(content: bytes) -> None:
-    """Refuse a deflated dataset that inflates beyond the limit, without inflating more than that."""
-    if DeflatedExplicitVRLittleEndian.encode() not in content[132:1024]:
-        return
-    start = _meta_end(content)
-    inflater, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
-    pending = content[start:]
-    while pending and not inflater.eof:
-        try:
-            total += len(inflater.decompress(pending, 2**22))
-        except zlib.error:
-            raise SourceError("unreadable", wanted="a deflated dataset", found="damaged data") from None
-        pending = inflater.unconsumed_tail
-        if total > INFLATED_LIMIT:
-            raise SourceError("unreadable", wanted=f"at most {INFLATED_LIMIT} bytes", found="a deflated bomb")
-
-
-def _meta_end(content: bytes) -> int:
-    """Return where the file meta information ends (PS3.10 7.1: group length comes first)."""
-    if content[132:138] != b"\x02\x00\x00\x00UL":
-        raise SourceError("unreadable", wanted="file meta information with its length", found="none")
-    return 144 + int.from_bytes(content[140:144], "little")
-
-
 def _complete_meta(dataset: Dataset) -> None:
+    """Name the transfer syntax that a dataset without one was read by: its pixels have the same byte order."""
     if not hasattr(dataset, "file_meta"):
         dataset.file_meta = FileMetaDataset()
     if "TransferSyntaxUID" not in dataset.file_meta:
-        # PS3.10: without file meta the default transfer syntax holds.
-        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+        is_implicit, is_little = dataset.original_encoding
+        explicit = ExplicitVRLittleEndian if is_little else ExplicitVRBigEndian
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if is_implicit else explicit
 
 
 def read_header(content: bytes) -> Header:
@@ -156,7 +136,7 @@ def read_header(content: bytes) -> Header:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            facts = _facts(dataset)
+            facts = facts_of(dataset)
             code = _code(dataset, facts)
         except _PARSE_FAULTS as fault:
             raise SourceError("unreadable", wanted="a DICOM header", found=type(fault).__name__) from None
@@ -174,18 +154,32 @@ def _kind(facts: Facts) -> Kind:
 
 def _code(dataset: Dataset, facts: Facts) -> str | None:
     """Return why the instance takes no part, or None."""
-    sop_class = str(facts.get("SOPClassUID", dataset.file_meta.get("MediaStorageSOPClassUID", "")))
+    stored_as = str(dataset.file_meta.get("MediaStorageSOPClassUID", ""))
+    sop_class = str(facts.get("SOPClassUID", stored_as))
+    if stored_as not in ("", sop_class):
+        # PS3.10 7.1: they are one. A damaged class would let a slice pass for something harmless.
+        return "unreadable"
     if sop_class == _MEDIA_DIRECTORY:
         return "dicomdir"
-    if sop_class.startswith(_SECONDARY_CAPTURE) or sop_class == _ENHANCED_COLOUR:
+    if (sop_class + ".").startswith(_SECONDARY_CAPTURE + ".") or sop_class == _ENHANCED_COLOUR:
         return "derived-screen"
     if not sop_class:
         return "unreadable"
-    if _kind(facts) is Kind.OTHER:
-        return "not-an-image"
-    if _kind(facts) is Kind.IMAGE:
+    _refuse_parts_missing(dataset, _kind(facts))
+    return "not-an-image" if _kind(facts) is Kind.OTHER else None
+
+
+def _refuse_parts_missing(dataset: Dataset, kind: Kind) -> None:
+    """Refuse a file that ends early, but between two elements, which nothing in its encoding shows."""
+    wanted = ["SOPClassUID"]
+    if kind is Kind.RTSTRUCT:
+        # PS3.3 C.8.8.5 and C.8.8.6: both are type 1; the second is the drawing.
+        wanted += ["StructureSetROISequence", "ROIContourSequence"]
+    missing = [keyword for keyword in wanted if keyword not in dataset]
+    if missing:
+        raise SourceError("truncated", wanted=", ".join(wanted), found=f"no {missing[0]}")
+    if kind in (Kind.IMAGE, Kind.SEG):
         _refuse_short_pixels(dataset)
-    return None
 
 
 def _refuse_short_pixels(dataset: Dataset) -> None:
@@ -202,11 +196,17 @@ def _refuse_short_pixels(dataset: Dataset) -> None:
         raise SourceError("truncated", wanted=f"{wanted} bytes of pixels", found=f"{len(dataset.PixelData)}")
 
 
-def _facts(dataset: Dataset) -> dict[str, Any]:
+def facts_of(dataset: Dataset) -> dict[str, Any]:
+    """Return what the index keeps of a dataset; elements that are missing or empty are left out."""
     facts = {keyword: _plain(dataset.get(keyword)) for keyword in FACT_KEYWORDS}
     facts["references"] = _references(dataset)
     facts["RescaleSlope"] = "RescaleSlope" in dataset
-    return {keyword: value for keyword, value in facts.items() if value not in (None, "", [], False)}
+    # Not by equality: 0 is a value (an echo time, a b-value) and equals False.
+    return {keyword: value for keyword, value in facts.items() if not _is_nothing(value)}
+
+
+def _is_nothing(value: Any) -> bool:
+    return value is None or value is False or value == "" or value == []
 
 
 def _plain(value: Any) -> Any:
@@ -234,3 +234,32 @@ def _references(dataset: Dataset) -> list[str]:
             for series in study.get("RTReferencedSeriesSequence", []):
                 found.add(str(series.get("SeriesInstanceUID", "")))
     return sorted(found - {""})
+
+
+def read_damaged(content: bytes) -> Facts:
+    """Return which study, series and instance a damaged file says it is of, as far as it still says so.
+
+    A cut slice that nobody misses would leave a shorter series behind: its series must hear of it. A deflated
+    file says nothing, because it would have to be inflated, and that may be the damage.
+    """
+    if is_deflated(content):
+        return {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            stream = BytesIO(content)
+            dataset = read_partial(stream, stop_when=_is_past_identifiers, force=content[128:132] != b"DICM")
+            if stream.tell() >= len(content) and dataset:
+                # The last element may be cut itself: half a UID names another series.
+                del dataset[max(dataset.keys())]
+            facts = {keyword: _plain(dataset.get(keyword)) for keyword in _IDENTIFIERS}
+        except (*_PARSE_FAULTS, EOFError):
+            return {}
+    return {keyword: value for keyword, value in facts.items() if not _is_nothing(value)}
+
+
+_IDENTIFIERS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "PatientID")
+
+
+def _is_past_identifiers(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+    return bool(tag > 0x0020000E)

@@ -37,7 +37,7 @@ def refuse_cut(content: bytes) -> None:
     SourceError
         truncated, or unreadable for a deflated dataset that is damaged or too large.
     """
-    walk = _Walk(content, 132 if content[128:132] == b"DICM" else 0)
+    walk = _begun(content)
     try:
         syntax = walk.over_meta()
         if DeflatedExplicitVRLittleEndian.encode() in syntax:
@@ -46,6 +46,18 @@ def refuse_cut(content: bytes) -> None:
         walk.over_dataset()
     except EOFError:
         raise SourceError("truncated", wanted="a whole file", found="an early end") from None
+
+
+def is_deflated(content: bytes) -> bool:
+    """Whether a file's dataset is deflated, so that reading any of it inflates all of it."""
+    try:
+        return DeflatedExplicitVRLittleEndian.encode() in _begun(content).over_meta()
+    except EOFError:
+        return False
+
+
+def _begun(content: bytes) -> _Walk:
+    return _Walk(content, 132 if content[128:132] == b"DICM" else 0)
 
 
 @dataclass(slots=True)

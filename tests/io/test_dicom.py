@@ -36,7 +36,7 @@ from pydicom.uid import (
     VLEndoscopicImageStorage,
 )
 
-from pipeline.io.dicom import Header, hush, is_dicom, read_dataset, read_header, write_dataset
+from pipeline.io.dicom import Header, hush, is_dicom, read_damaged, read_dataset, read_header, write_dataset
 from pipeline.model.errors import CurationError, SourceError
 from pipeline.model.series import Kind
 
@@ -275,6 +275,18 @@ def harmless(header: Header | str) -> bool:
 
 
 @pytest.mark.parametrize("name", SAMPLES)
+def test_a_damaged_file_says_its_series_while_it_can(name: str) -> None:
+    content = sample(name)
+    said = [read_damaged(content[:cut]) for cut in range(0, len(content), 2)]
+
+    # Half a UID would name another series.
+    assert {facts.get("SeriesInstanceUID", "1.2.3.1") for facts in said} == {"1.2.3.1"}
+    assert said[0] == {}
+    assert ("SeriesInstanceUID" in said[-1]) == (SAMPLES[name][1] != DeflatedExplicitVRLittleEndian)
+    assert not any("PatientName" in facts for facts in said)
+
+
+@pytest.mark.parametrize("name", SAMPLES)
 def test_a_file_cut_anywhere_is_never_whole_nor_harmless(name: str) -> None:
     content = sample(name)
     kept = {}
@@ -303,6 +315,7 @@ def test_flipped_bits_give_a_header_or_a_code(name: str) -> None:
         for _ in range(chance.randint(1, 6)):
             damaged[chance.randrange(128, len(damaged))] ^= 1 << chance.randrange(8)
         outcome(bytes(damaged))
+        read_damaged(bytes(damaged))
 
 
 @pytest.mark.parametrize("keyword", ["Rows", "BitsAllocated", "PixelData", "Columns"])

@@ -20,7 +20,7 @@ from pydicom.uid import (
 )
 
 from pipeline.io import encoding
-from pipeline.io.encoding import refuse_cut
+from pipeline.io.encoding import is_deflated, refuse_cut
 from pipeline.model.errors import SourceError
 
 NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
@@ -128,7 +128,11 @@ PRIVATE = b"\x02\x00\x02\x00UI" + (2000).to_bytes(2, "little") + b"1" * 2000
 def test_a_bomb_is_found_wherever_its_syntax_stands(monkeypatch: pytest.MonkeyPatch, before: bytes) -> None:
     monkeypatch.setattr(encoding, "INFLATED_LIMIT", 2**20)
 
-    assert code_of(deflated(bytes(2**23), before)) == "unreadable"
+    bomb = deflated(bytes(2**23), before)
+
+    assert code_of(bomb) == "unreadable"
+    assert is_deflated(bomb)
+    assert not is_deflated(before)
 
 
 def test_a_damaged_deflated_dataset_is_unreadable() -> None:
