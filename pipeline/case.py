@@ -35,6 +35,7 @@ from pipeline.stages.label import label
 from pipeline.stages.orient import orient
 from pipeline.stages.rasterise import rasterise
 from pipeline.stages.scale import scale
+from pipeline.stages.unfold import unfold
 
 ROOMS = {
     "deidentify": 1, "convert": 1, "orient": 1, "align": 1, "fix": 1, "scale": 1, "rasterise": 1, "label": 1,
@@ -97,6 +98,7 @@ class Order:
             "channels": [c.model_dump_json(include={"name", "quantity", "scale"}) for c in rules.channels],
             "label": rules.label.model_dump_json(), "policy": self.policy.digest, "software": software(),
             "sources": {name: [ref.digest for ref in refs] for name, refs in self.plan.channels.items()},
+            "frames": {name: [list(slice_) for slice_ in found] for name, found in self.plan.frames.items()},
             "label_source": None if self.plan.label is None else self.plan.label.ref.digest,
         }  # fmt: skip
 
@@ -168,10 +170,19 @@ def _turned(volume: Volume, turn: Mapping[str, str]) -> Step[Volume]:
 def _acquire(order: Order, channel: Channel, journal: Journal) -> tuple[Volume, str]:
     """Return a channel as it was acquired, and its (pseudonymous) frame of reference."""
     journal.enter("deidentify")
-    slices = _clean(order, order.plan.channels[channel.name], channel.name, journal)
+    clean = _clean(order, order.plan.channels[channel.name], channel.name, journal)
     journal.enter("convert")
+    slices = wanted_slices(clean, order.plan.frames.get(channel.name, ()))
     volume: Volume = journal.keep(convert(slices, channel.quantity), channel.name)
     return volume, str(slices[0].get("FrameOfReferenceUID", ""))
+
+
+def wanted_slices(datasets: Sequence[Dataset], frames: Sequence[tuple[int, int]]) -> Sequence[Dataset]:
+    """Return the slices of a volume: the datasets, or the named frames of those that hold several."""
+    if not frames:
+        return datasets
+    unfolded = [unfold(dataset) for dataset in datasets]
+    return [unfolded[file][frame] for file, frame in frames]
 
 
 def _clean(order: Order, refs: Sequence[SourceRef], about: str, journal: Journal) -> tuple[Dataset, ...]:

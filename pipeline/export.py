@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from pydicom.dataset import Dataset
 
+from pipeline.case import wanted_slices
 from pipeline.index import Told, look
 from pipeline.io import annotation, nifti
 from pipeline.io.dicom import read_dataset, write_dataset
@@ -22,6 +23,7 @@ from pipeline.model.deid import Policy
 from pipeline.model.errors import CurationError, LabelError, UsageError, fate_of
 from pipeline.model.identified import Identified, Key
 from pipeline.model.names import ANNOTATION_NAMES
+from pipeline.model.plan import refs_and_frames
 from pipeline.model.record import Json, Note, Step, decimal
 from pipeline.model.series import Facts, Kind, SourceFile, SourceRef, Stack
 from pipeline.model.volume import Annotation, Grid, Quantity, Volume
@@ -160,8 +162,9 @@ def _convert_stack(stack: Stack, folder: Path, door: Door, exported: Exported, n
     """Write one volume and its sidecar; return its acquisition grid and frame of reference."""
     if stack.code is not None:
         raise CurationError(stack.code, wanted="one volume", found="a series that is none")
-    cleaned = door.clean([file.ref for file in stack.files])
-    converted = convert(cleaned.value, quantity_of(stack.facts))
+    refs, frames = refs_and_frames(stack)
+    cleaned = door.clean(refs)
+    converted = convert(wanted_slices(cleaned.value, frames), quantity_of(stack.facts))
     oriented = orient(converted.value)
     volume = oriented.value
     data = volume.data if volume.data.dtype in (np.int16, np.float32) else volume.data.astype(np.float32)

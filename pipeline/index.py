@@ -10,12 +10,13 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from pipeline.io import ledger
-from pipeline.io.dicom import is_dicom, read_damaged, read_header
+from pipeline.io.dicom import facts_of, is_dicom, read_damaged, read_dataset, read_header
 from pipeline.io.ledger import Row, Stamped
 from pipeline.io.source import Entry, entries, files_below, read_entry, stamp_of
 from pipeline.io.workspace import Workspace
 from pipeline.model.errors import CurationError, SelectionError, UsageError, fate_of
-from pipeline.model.series import Fate, Kind, SourceFile, SourceRef
+from pipeline.model.series import Facts, Fate, Kind, SourceFile, SourceRef
+from pipeline.stages.unfold import unfold
 
 Told = Callable[[str, int, int], None]
 """Told (what, done, of how many) on long work; 0 when the whole is not known."""
@@ -123,7 +124,36 @@ def _instance(file: SourceFile, content: bytes) -> SourceFile:
         header = read_header(content)
     except CurationError as error:
         return replace(file, code=error.code, facts=read_damaged(content))
-    return replace(file, kind=header.kind, code=header.code, facts=header.facts)
+    found = replace(file, kind=header.kind, code=header.code, facts=header.facts)
+    return _unfolded(found, content) if _holds_several(found) else found
+
+
+def _holds_several(file: SourceFile) -> bool:
+    """Whether an image may hold several slices: frames, a mosaic or a grid."""
+    words = file.facts.get("ImageType", ())
+    is_several = file.facts.get("NumberOfFrames", 1) != 1 or "PixelSpacing" not in file.facts
+    return (
+        file.kind is Kind.IMAGE
+        and file.code is None
+        and (is_several or "MOSAIC" in words or "VFRAME" in words)
+    )
+
+
+def _unfolded(file: SourceFile, content: bytes) -> SourceFile:
+    """Return the line of an image with several slices: what each of them says differently from the whole."""
+    try:
+        slices = unfold(read_dataset(content))
+    except CurationError as error:
+        return replace(file, code=error.code)
+    if len(slices) == 1:
+        return replace(file, facts=facts_of(slices[0]))
+    frames = [_difference(facts_of(one), file.facts) for one in slices]
+    return replace(file, facts={**file.facts, "frames": frames})
+
+
+def _difference(own: Facts, shared: Facts) -> Facts:
+    changed = {keyword: value for keyword, value in own.items() if shared.get(keyword) != value}
+    return {**changed, **{keyword: None for keyword in shared if keyword not in own}}
 
 
 def _by_name(name: str, content: bytes) -> tuple[Kind, str | None]:

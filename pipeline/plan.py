@@ -16,7 +16,7 @@ from pipeline.io.table import CaseTable, TableRow, read_table
 from pipeline.io.workspace import Workspace
 from pipeline.model.errors import CurationError, RulesError, SelectionError, UsageError, fate_of
 from pipeline.model.identified import Key
-from pipeline.model.plan import Candidate, CasePlan, Choice, LabelSource
+from pipeline.model.plan import Candidate, CasePlan, Choice, LabelSource, refs_and_frames
 from pipeline.model.record import Json, Refusal
 from pipeline.model.series import Fate, SourceFile, SourceRef
 from pipeline.stages.deidentify import subject_token
@@ -269,12 +269,14 @@ def _line(draft: Draft, candidate: Candidate, dealt: tuple[str, str], key: Key) 
     label = None
     if choice.label is not None:
         label = LabelSource(choice.label.kind, choice.label.ref, choice.label.inside)
+    parts = {name: refs_and_frames(stack) for name, stack in choice.channels.items()}
     return CasePlan(
         task=draft.task,
         case=case,
         subset=subset,
         subject="hmac-sha256:" + key.digest("subject", _token(candidate, key)).hex(),
-        channels={name: tuple(file.ref for file in stack.files) for name, stack in choice.channels.items()},
+        channels={name: refs for name, (refs, _) in parts.items()},
+        frames={name: frames for name, (_, frames) in parts.items() if frames},
         label=label,
         half_turn=_turn(draft.loaded, case, choice),
         warnings=tuple(choice.warnings),

@@ -34,6 +34,14 @@ class Choice:
     warnings: Sequence[str]
 
 
+def refs_and_frames(stack: Stack) -> tuple[tuple[SourceRef, ...], tuple[tuple[int, int], ...]]:
+    """Return a stack's files, each once, and where its slices lie in them if a file holds several."""
+    refs = tuple(dict.fromkeys(file.ref for file in stack.files))
+    place = {ref: number for number, ref in enumerate(refs)}
+    frames = tuple((place[file.ref], file.frame) for file in stack.files if file.frame is not None)
+    return refs, frames
+
+
 @dataclass(frozen=True, slots=True)
 class LabelSource:
     """The label's kind and file."""
@@ -52,6 +60,8 @@ class CasePlan:
     subset: str
     subject: str
     channels: Mapping[str, Sequence[SourceRef]]
+    frames: Mapping[str, Sequence[tuple[int, int]]]
+    """Channel -> (place of the file in the channel, frame) of each slice; only where a file holds several."""
     label: LabelSource | None
     half_turn: Mapping[str, str] | None
     warnings: Sequence[str]
@@ -72,6 +82,7 @@ class CasePlan:
             "subset": self.subset,
             "subject": self.subject,
             "channels": {name: [ref.to_json() for ref in refs] for name, refs in self.channels.items()},
+            "frames": {name: [list(slice_) for slice_ in slices] for name, slices in self.frames.items()},
             "label": label,
             "half_turn": None if self.half_turn is None else dict(self.half_turn),
             "warnings": list(self.warnings),
@@ -84,7 +95,10 @@ class CasePlan:
         if label is not None:
             label = LabelSource(Kind(label["kind"]), SourceRef(*label["ref"]), label["inside"])
         channels = {name: tuple(SourceRef(*ref) for ref in refs) for name, refs in line["channels"].items()}
+        frames = {
+            name: tuple((file, frame) for file, frame in found) for name, found in line["frames"].items()
+        }
         return cls(
-            line["task"], line["case"], line["subset"], line["subject"], channels, label, line["half_turn"],
-            tuple(line["warnings"]),
+            line["task"], line["case"], line["subset"], line["subject"], channels, frames, label,
+            line["half_turn"], tuple(line["warnings"]),
         )  # fmt: skip

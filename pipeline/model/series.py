@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, TypeAlias
 
@@ -61,6 +61,8 @@ class SourceFile:
 
     `task` is what binds the file (-t or a folder called like a task), `code` a fault code for whatever is
     not to be used, `inside` the path below the source root, with `/`, archives counted as folders.
+    `frame` is the number, from 0, of the slice meant, once an image that holds several is looked at slice by
+    slice.
     """
 
     ref: SourceRef
@@ -69,6 +71,17 @@ class SourceFile:
     kind: Kind
     code: str | None = None
     facts: Facts = field(default_factory=dict)
+    frame: int | None = None
+
+    def slices(self) -> Sequence[SourceFile]:
+        """Return the file as one entry for each slice it holds: itself, or its frames with their own facts."""
+        frames: Sequence[Facts] | None = self.facts.get("frames")
+        if frames is None:
+            return (self,)
+        shared = {keyword: value for keyword, value in self.facts.items() if keyword != "frames"}
+        return tuple(
+            replace(self, facts={**shared, **own}, frame=number) for number, own in enumerate(frames)
+        )
 
     def text(self, keyword: str) -> str:
         """Return a fact as text, empty when it is absent."""

@@ -60,7 +60,7 @@ def ingest(files: Iterable[SourceFile]) -> Grouping:
         elif file.kind is Kind.TABLE:
             tables.append(file)
         else:
-            (labels if file.kind in _LABELS else images).append(file)
+            (labels if file.kind in _LABELS else images).extend(file.slices())
     damage = _damage([file for file, _ in set_aside])
     stacks = [_tainted(stack, damage) for series in _by_series(images) for stack in _stacks(series)]
     return Grouping(stacks, labels, tables, set_aside)
@@ -142,9 +142,9 @@ def _stacks(series: Sequence[SourceFile]) -> Iterable[Stack]:
 
 
 def _conflicting(series: Sequence[SourceFile]) -> set[SourceRef]:
-    by_uid: dict[str, list[SourceFile]] = defaultdict(list)
+    by_uid: dict[Hashable, list[SourceFile]] = defaultdict(list)
     for file in series:
-        by_uid[file.text("SOPInstanceUID")].append(file)
+        by_uid[(file.text("SOPInstanceUID"), file.frame)].append(file)
     return {file.ref for files in by_uid.values() if len(files) > 1 for file in files}
 
 
@@ -165,10 +165,9 @@ def _alike(series: Sequence[SourceFile]) -> Iterable[list[SourceFile]]:
 def _kind_key(file: SourceFile) -> Hashable:
     facts = file.facts
     image_type = tuple(str(word) for word in _listed(facts.get("ImageType")))
-    frames = file.ref if facts.get("NumberOfFrames", 1) != 1 else None
     return (
         facts.get("Rows"), facts.get("Columns"), str(facts.get("EchoNumbers")), facts.get("EchoTime"),
-        image_type, facts.get("SOPClassUID"), frames,
+        image_type, facts.get("SOPClassUID"),
     )  # fmt: skip
 
 
@@ -231,9 +230,7 @@ def _stack(files: Sequence[SourceFile], code: str | None) -> Stack:
     """Return a stack with its slices in the order of the normal; ties in the order of the digests."""
     ordered = sorted(files, key=lambda file: (distance_along_normal(file.facts), file.ref.digest))
     first: Mapping[str, object] = ordered[0].facts
-    frames = first.get("NumberOfFrames", 1)
-    count = int(frames) if isinstance(frames, int) and frames > 1 else len(ordered)
-    derived = {"plane": nearest_plane(first), "slices": count}
+    derived = {"plane": nearest_plane(first), "slices": len(ordered)}
     return Stack(tuple(ordered), {**first, **derived}, code)
 
 
