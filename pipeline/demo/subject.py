@@ -13,7 +13,7 @@ from pipeline.demo import anatomy, labels
 from pipeline.demo.answers import Truth
 from pipeline.demo.cases import MASK_KINDS, ChannelPlan, TaskPlan
 from pipeline.demo.extras import extras_of
-from pipeline.demo.geometry import Acquisition, Triple, centred, cosines, half_turn
+from pipeline.demo.geometry import LPS_TO_RAS, Acquisition, Triple, centred, cosines, half_turn
 from pipeline.demo.objects import Series, Study, encode, shuffled, slices
 from pipeline.demo.placing import Placing, Sent
 from pipeline.demo.protocols import image_type, parameters, series_description
@@ -148,18 +148,22 @@ def reference_acquisition(plan: CasePlan) -> Acquisition:
     spacing = _SPACINGS[(n + i) % len(_SPACINGS)]
     if plan.task.modality == "CT":
         # Task06's slices are thin, as its rules expect.
-        spacing = (spacing[0], spacing[1], 1.25 if n == 6 else (2.5, 5.0, 3.0)[i % 3])
+        spacing = (spacing[0], spacing[1], 1.25 if n == 6 else (2.5, 5.0, 3.1)[i % 3])
     return _acquisition(plan, plan.plane, shape, spacing)
 
 
 _SPACINGS: tuple[Triple, ...] = (
-    (0.8, 0.9, 3.3),
+    (0.8, 0.9, 2.9),
     (0.75, 0.7, 2.2),
     (0.9, 0.8, 4.1),
-    (1.1, 0.95, 2.6),
+    (1.1, 0.95, 2.3),
     (0.85, 1.05, 3.7),
 )
-"""Distance between columns, rows and slices in mm."""
+"""Distance between columns, rows and slices in mm.
+
+No slice distance times n / (n - 1) is a round number too, for the 14 to 19 slices there are: a release whose
+spacing was miscounted can be told from a right one.
+"""
 
 _TILTS = {"oblique": (17.0, -11.0), "axial-tilted": (9.0, 6.0)}
 """Degrees about the left-right and the head-foot axis."""
@@ -182,13 +186,16 @@ def channel_acquisition(plan: CasePlan, channel: ChannelPlan) -> Acquisition:
     reference = reference_acquisition(plan)
     if channel.protocol != "adc":
         return reference
-    columns, rows, count = reference.shape
-    spacing = (1.6 + 0.2 * (plan.index % 3), 1.7, 4.4)
-    # One and a half times the field along each axis, so that a tilted reference lies inside too.
-    spans = (columns * reference.column_mm, rows * reference.row_mm, count * reference.slice_mm)
+    spacing = ((1.6, 1.8, 2.0)[plan.index % 3], 1.7, 4.4)
+    along_row, along_column = cosines("axial", plan.position)
+    directions = np.array([along_row, along_column, np.cross(along_row, along_column)])
+    extents = (
+        np.abs(directions @ (reference.affine[:3, :3] * LPS_TO_RAS.diagonal()[:3, None])) @ reference.shape
+    )
     held: list[int] = []
-    for span, step in zip(spans, spacing, strict=True):
-        needed = int(np.ceil(span * 1.5 / step))
+    for extent, step in zip(extents, spacing, strict=True):
+        # Two voxels more than it takes, and no axis as long as another.
+        needed = int(np.ceil(extent / step)) + 2
         while needed in held:
             needed += 1
         held.append(needed)

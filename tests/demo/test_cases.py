@@ -5,16 +5,17 @@ import pytest
 from pipeline.demo.cases import MASK_KINDS, TASKS, TEST_EVERY, TURNED_CASES, TURNED_TASKS, TaskPlan
 from pipeline.io.ruleset import load_rules
 
+RULES = load_rules()
 every_task = pytest.mark.parametrize("plan", TASKS, ids=lambda plan: plan.task)
 
 
 def test_the_phantom_has_the_tasks_that_have_rules() -> None:
-    assert [plan.task for plan in TASKS] == sorted(load_rules())
+    assert [plan.task for plan in TASKS] == sorted(RULES)
 
 
 @every_task
 def test_channels_and_classes_are_those_of_the_rules(plan: TaskPlan) -> None:
-    rules = load_rules()[plan.task].rules
+    rules = RULES[plan.task].rules
 
     assert [channel.name for channel in plan.channels] == [channel.name for channel in rules.channels]
     assert list(plan.class_names) == [klass.name for klass in rules.label.classes]
@@ -45,7 +46,7 @@ def test_every_kind_of_label_occurs_and_liver_vessel_and_spleen_have_both_object
 
 def test_the_rules_turn_the_cases_that_the_phantom_turns() -> None:
     for task in TURNED_TASKS:
-        loaded = load_rules()[task]
+        loaded = RULES[task]
         assert loaded.published is not None
         training = sorted(loaded.published.training, key=lambda case: int(case.split("_")[1]))
         # Every fourth subject is for testing, so the sixth is the fifth for training.

@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+from copy import deepcopy
 from pathlib import Path
 
 import nibabel as nib
@@ -69,7 +70,7 @@ def test_itk_reads_the_truth_from_the_files(
 ) -> None:
     subject = phantom.truth["tasks"][task]["subjects"][index]
     wanted = subject["channels"][channel]
-    for number, dataset in enumerate(phantom.series[wanted["series"]]):
+    for number, dataset in enumerate(deepcopy(phantom.series[wanted["series"]])):
         # ITK knows neither all syntaxes nor archives; what is written again is the decoded value.
         dataset.decompress() if dataset.file_meta.TransferSyntaxUID.is_compressed else None
         dataset.save_as(tmp_path / f"{number}.dcm")

@@ -17,6 +17,7 @@ from pydicom import Dataset
 from pipeline.demo.labels import CLASSES, nifti_bytes
 from pipeline.io.ruleset import load_rules
 
+RULES = load_rules()
 every_task = pytest.mark.parametrize("task", sorted(CLASSES))
 
 
@@ -26,7 +27,7 @@ def holds(pattern: str, text: str) -> bool:
 
 @every_task
 def test_every_spelling_is_mapped_to_its_class_and_to_no_other(task: str) -> None:
-    rules = load_rules()[task].rules.label
+    rules = RULES[task].rules.label
     assert len(CLASSES[task]) == len(rules.classes)
     for number, klass in enumerate(CLASSES[task]):
         for spelling in klass.spellings:
@@ -38,7 +39,7 @@ def test_every_spelling_is_mapped_to_its_class_and_to_no_other(task: str) -> Non
 
 @every_task
 def test_the_outer_contour_is_ignored_where_contours_are_drawn(task: str) -> None:
-    ignore = load_rules()[task].rules.label.ignore
+    ignore = RULES[task].rules.label.ignore
 
     assert any(holds(pattern, "BODY") for pattern in ignore) or task == "Task04_Hippocampus"
 

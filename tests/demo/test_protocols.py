@@ -9,6 +9,7 @@ from pipeline.demo.protocols import image_type, parameters, series_description
 from pipeline.io.ruleset import load_rules
 from pipeline.stages.match import selects
 
+RULES = load_rules()
 VENDORS = ("ge", "siemens", "philips", "canon")
 PLANNED = [
     (plan, channel, vendor, plane)
@@ -30,9 +31,10 @@ def test_every_vendors_wording_is_selected_for_its_channel_alone(plan, channel, 
         "slices": 14,
         **parameters(channel.protocol, vendor),
     }
-    rules = load_rules()[plan.task].rules
 
-    assert [wanted.name for wanted in rules.channels if selects(wanted, facts)] == [channel.name]
+    assert [wanted.name for wanted in RULES[plan.task].rules.channels if selects(wanted, facts)] == [
+        channel.name
+    ]
 
 
 def test_a_description_fits_its_element() -> None:
