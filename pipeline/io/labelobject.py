@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import struct
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
+from pydicom.errors import BytesLengthException
 
 from pipeline.model.contour import References
 from pipeline.model.errors import LabelError
@@ -14,6 +17,18 @@ from pipeline.model.errors import LabelError
 LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
 """DICOM's x runs to the left and y to the back (PS3.3 C.7.6.2.1.1), ours to the right and the front."""
 
+_UNPARSABLE = (
+    ArithmeticError,
+    AttributeError,
+    BytesLengthException,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
 _SERIES_PATHS = (
     ("ReferencedFrameOfReferenceSequence", "RTReferencedStudySequence", "RTReferencedSeriesSequence"),
     ("ReferencedSeriesSequence",),
@@ -30,6 +45,23 @@ _INSTANCE_PATHS = (
 def inconsistent(wanted: str, found: str, where: str) -> LabelError:
     """Return the refusal of a label that contradicts itself."""
     return LabelError("label-inconsistent", wanted=wanted, found=found, where=where)
+
+
+def parse(dataset: Dataset) -> None:
+    """Convert every element, at any depth, once; refuse with unreadable what cannot be.
+
+    pydicom leaves elements as bytes until somebody asks, and then raises what its parser met.
+    """
+    with warnings.catch_warnings():
+        # pydicom quotes values in its warnings, and in what it raises: neither goes further.
+        warnings.simplefilter("ignore")
+        try:
+            for _ in dataset.iterall():
+                pass
+        except _UNPARSABLE:
+            raise LabelError(
+                "unreadable", wanted="elements that parse", found="one that does not", where="label object"
+            ) from None
 
 
 def items(dataset: Dataset, keyword: str) -> list[Dataset]:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 from pydicom import Dataset
 
-from pipeline.io.labelobject import LPS_TO_RAS, codes, inconsistent, items, numbers, read_references, whole
+from pipeline.io.labelobject import (
+    LPS_TO_RAS,
+    codes,
+    inconsistent,
+    items,
+    numbers,
+    parse,
+    read_references,
+    whole,
+)
 from pipeline.model.contour import FARTHEST_MM, Contour, Contours, Geometric, Roi
 
 
@@ -20,9 +29,11 @@ def read_rtstruct(dataset: Dataset) -> Contours:
     Raises
     ------
     LabelError
-        label-inconsistent if a region's number is missing, given twice or not declared, or if coordinates
-        are not triplets of numbers, as many as the contour says, near the scanner.
+        unreadable if an element does not parse; label-inconsistent if a region's number is missing, given
+        twice or not declared, or if coordinates are not triplets of numbers, as many as the contour says,
+        near the scanner.
     """
+    parse(dataset)
     declared = _by_number(dataset, "StructureSetROISequence", "ROINumber")
     drawn = _by_number(dataset, "ROIContourSequence", "ReferencedROINumber")
     strangers = len(set(drawn) - set(declared))

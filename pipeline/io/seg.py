@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
 from pydicom.pixels.utils import iter_pixels
-from pydicom.uid import RLELossless
+from pydicom.uid import UID, RLELossless
 
-from pipeline.io.labelobject import LPS_TO_RAS, codes, inconsistent, items, numbers, whole
+from pipeline.io.labelobject import LPS_TO_RAS, codes, inconsistent, items, numbers, parse, whole
 from pipeline.model.contour import FARTHEST_MM
 from pipeline.model.errors import LabelError
 from pipeline.model.record import Json, Note, Step, decimal
@@ -93,8 +93,10 @@ def read_seg(dataset: Dataset, grid: Grid, *, threshold: float | None) -> Step[A
     LabelError
         label-off-grid if a frame's pixels are not voxels of the grid (GRID_TOLERANCE_MM at its corners in the
         slice, SLICE_TOLERANCE across); label-inconsistent if counts, sizes or numbers disagree;
-        label-fractional; label-value-undeclared; label-unsupported; missing-geometry; undecodable.
+        label-fractional; label-value-undeclared; label-unsupported; missing-geometry; undecodable;
+        unreadable.
     """
+    parse(dataset)
     segments = _segments(dataset)
     coding = _coding(dataset, segments, threshold)
     frames = _frames(dataset, grid, coding)
@@ -216,12 +218,12 @@ def _frame_size(dataset: Dataset, frames: int) -> tuple[int, int]:
 
 
 def _is_encapsulated(dataset: Dataset) -> bool:
-    meta = getattr(dataset, "file_meta", None)
-    if meta is None or "TransferSyntaxUID" not in meta:
+    syntax = getattr(dataset, "file_meta", Dataset()).get("TransferSyntaxUID", UID(""))
+    if not syntax.is_transfer_syntax:
         raise LabelError(
             "undecodable", wanted="a transfer syntax", found="none", where="segmentation's file meta"
         )
-    return bool(meta.TransferSyntaxUID.is_encapsulated)
+    return bool(syntax.is_encapsulated)
 
 
 def _group(group: Dataset, shared: Dataset, keyword: str) -> Dataset:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 from pydicom import Dataset
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
 
-from pipeline.io.labelobject import codes, items, numbers, read_references, whole
+from pipeline.io.labelobject import codes, items, numbers, parse, read_references, whole
 from pipeline.model.errors import LabelError
 
 
@@ -44,6 +46,21 @@ def test_text_in_place_of_a_number_is_refused_without_quoting_it() -> None:
     item["ContourData"]._value = "Doe^Jane"
     with pytest.raises(LabelError) as refusal:
         numbers(item, "ContourData", "item 1")
+    assert "Doe" not in str(refusal.value)
+    assert refusal.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("representation", "content"), [("FD", b"12345"), ("ZZ", b"Doe^Jane"), ("SQ", b"\0\1\2\3\4\5")]
+)
+def test_an_element_that_does_not_parse_is_refused_at_any_depth(representation: str, content: bytes) -> None:
+    tag = Tag(0x00180088)
+    raw = RawDataElement(tag, representation, len(content), content, 0, False, True)
+    inner, outer = Dataset(), Dataset()
+    inner[tag] = raw
+    outer.SegmentSequence = [Dataset(), inner]
+    with pytest.raises(LabelError, match="unreadable") as refusal:
+        parse(outer)
     assert "Doe" not in str(refusal.value)
     assert refusal.value.__cause__ is None
 
