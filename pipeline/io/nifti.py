@@ -63,7 +63,7 @@ def encode(data: npt.NDArray[Any], affine: Affine) -> NiftiFile:
         content,
         {
             "shape": list(data.shape),
-            "dtype": str(data.dtype),
+            "dtype": data.dtype.name,
             "affine": decimals(np.float32(affine)),
             "voxels": "sha256:" + hashlib.sha256(voxels).hexdigest(),
             "file": digest_of(content),

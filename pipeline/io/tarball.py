@@ -46,6 +46,8 @@ def write(path: Path, members: Iterable[tuple[str, Path | bytes]]) -> dict[str, 
     Each member is a name and its bytes or the file that holds them; one is in memory at a time.
     """
     ordered = sorted(members, key=lambda member: member[0].encode("ascii"))
+    if len({name for name, _ in ordered}) < len(ordered):
+        raise ValueError("a member's name is given twice")
     digest, size = hashlib.sha256(), 0
     with writing(path) as stream:
         for block in _blocks(ordered):
