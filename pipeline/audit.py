@@ -25,10 +25,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -136,7 +135,8 @@ class _Run:
     digests: dict[str, str] = field(default_factory=dict)
 
     def add(self, finding: Finding) -> None:
-        task = finding.file.split(".")[0]
+        named = re.match(r"Task[0-9]{2}_[A-Za-z0-9]+", finding.file)
+        task = named[0] if named else ""
         self.listed[task] += 1
         if self.listed[task] <= FINDINGS_LIMIT:
             self.findings.append(finding)
@@ -228,11 +228,11 @@ def _parsed(content: bytes) -> Any:
         raise _fault("plain JSON", fault) from None
 
 
-def _is_canonical(content: bytes, document: Any) -> bool:
+def _canonical(document: Any) -> bytes:
     try:
-        return rfc8785.dumps(document) == content
+        return rfc8785.dumps(document)
     except (ValueError, RecursionError):
-        return False
+        raise _fault("a document that RFC 8785 can write", "a number or text beyond it") from None
 
 
 def _document(content: bytes, schema: str, spot: _Spot, *, is_canonical: bool = True) -> Any:
@@ -244,7 +244,7 @@ def _document(content: bytes, schema: str, spot: _Spot, *, is_canonical: bool = 
         If it does not parse, or has faults; all of them are named with their places.
     """
     document = _parsed(content)
-    if is_canonical and not _is_canonical(content, document):
+    if is_canonical and _canonical(document) != content:
         spot.report(
             "release", wanted="canonical JSON (RFC 8785)", found="the same document written otherwise"
         )
@@ -394,6 +394,20 @@ def audit(
     key = None if workspace is None else _read_key(workspace)
     files = _release_files(release)
     run = _Run()
+    # What overflows becomes infinite or NaN, which is then found.
+    with np.errstate(all="ignore"):
+        _audit_release(files, key, run, tell)
+    if workspace is not None and key is not None:
+        chain = _Chain(workspace, key, run, tell)
+        for name in sorted(files):
+            if re.fullmatch(r"Task[0-9]{2}_[A-Za-z0-9]+\.manifest\.jsonl", name):
+                _audit_sources(name, files, chain)
+    return run.report()
+
+
+def _audit_release(
+    files: Mapping[str, Path], key: Key | None, run: _Run, tell: Callable[[str], None]
+) -> None:
     top = _Spot(run, "release.json")
     tasks: list[Any] = []
     with _reporting(top, "release"):
@@ -412,17 +426,15 @@ def audit(
         for entry in tasks:
             _audit_task(entry, document["key"], files, run, tell)
     _check_files(files, tasks, run)
-    if workspace is not None and key is not None:
-        for entry in tasks:
-            _audit_sources(entry["task"], files, workspace, _Chain(key, run, tell))
-    return run.report()
 
 
 def _release_files(release: Path) -> dict[str, Path]:
     if not release.is_dir():
         raise UsageError("bad-usage", wanted="a release folder", found="no folder", where="the release given")
     files = {
-        path.relative_to(release).as_posix(): path for path in sorted(release.rglob("*")) if not path.is_dir()
+        path.relative_to(release).as_posix(): path
+        for path in sorted(release.rglob("*"))
+        if path.is_symlink() or not path.is_dir()
     }
     if not any(name in ("release.json", "SHA256SUMS") or name.endswith(".manifest.jsonl") for name in files):
         raise UsageError(
@@ -454,7 +466,7 @@ def _content(files: Mapping[str, Path], name: str) -> bytes:
     return content
 
 
-def _hashed(stream: BinaryIO, limit: int | None = None) -> str:
+def _hashed(stream: IO[bytes], limit: int | None = None) -> str:
     """Return the hex SHA-256 of a stream, or of one byte more than the limit."""
     digest, left = hashlib.sha256(), -1 if limit is None else limit + 1
     while left and (block := stream.read(_CHUNK if left < 0 else min(_CHUNK, left))):
@@ -543,7 +555,12 @@ class _Channel:
             return cls(document["name"], document["quantity"], None, "all", None)
         low, high = (float(number) for number in scale["percentiles"])
         first, last = (float(number) for number in scale["range"])
+        if not (0 <= low < high <= 100 and -_FLOAT32_MAX <= first < last <= _FLOAT32_MAX):
+            raise _fault("percentiles and range in order", f"{low:g} {high:g} and {first:g} {last:g}")
         return cls(document["name"], document["quantity"], (low, high), scale["over"], (first, last))
+
+
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -591,15 +608,12 @@ class _Manifest:
 
     task: str
     header: dict[str, Any] = field(default_factory=dict)
+    channels: tuple[_Channel, ...] = ()
     claims: dict[str, _Claim] = field(default_factory=dict)
     members: dict[str, list[str]] = field(default_factory=lambda: {"training": [], "test": []})
     subjects: dict[str, set[str]] = field(default_factory=lambda: {"training": set(), "test": set()})
     refused: list[str] = field(default_factory=list)
     cases: list[str] = field(default_factory=list)
-
-    @property
-    def channels(self) -> tuple[_Channel, ...]:
-        return tuple(_Channel.of(channel) for channel in self.header["channels"])
 
     @property
     def classes(self) -> list[str]:
@@ -624,7 +638,8 @@ def _audit_task(
         _read_manifest(manifest, entry["manifest"], files, spot)
     if manifest.header:
         spot.expect("release", "the key of release.json,", wanted=key, found=manifest.header["key"])
-        _check_manifest(manifest, entry, spot)
+        with _reporting(spot, "release"):
+            _check_manifest(manifest, entry, spot)
     tar = _Spot(run, entry["tar"]["file"])
     tell(f"{task}: TAR, {entry['tar']['size'] // 10**6} MB")
     with _reporting(tar, "package"):
@@ -690,6 +705,7 @@ def _take(manifest: _Manifest, line: dict[str, Any], spot: _Spot) -> None:
     kind = line["kind"]
     spot.expect("release", "the task", wanted=manifest.task, found=line["task"])
     if kind == "header":
+        manifest.channels = tuple(_Channel.of(channel) for channel in line["channels"])
         manifest.header = line
     elif kind == "refusal":
         manifest.refused.append(line["case"])
@@ -766,21 +782,23 @@ def _check_label_claim(claim: _Claim, image: _Claim, manifest: _Manifest, spot: 
 
 
 def _required_classes(rules: Mapping[str, Any]) -> list[str]:
-    label = rules.get("label")
-    classes = label.get("classes", []) if isinstance(label, dict) else []
-    return [
-        str(part.get("value")) for part in classes if isinstance(part, dict) and part.get("required") is True
-    ]
+    classes = _parts(rules.get("label"), "classes")
+    return [str(part.get("value")) for part in classes if part.get("required") is True]
+
+
+def _parts(document: Any, key: str) -> list[Mapping[str, Any]]:
+    """Return the objects in a list of a rules document, none where there is no such list."""
+    listed = document.get(key) if isinstance(document, dict) else None
+    return [part for part in listed if isinstance(part, dict)] if isinstance(listed, list) else []
 
 
 def _is_volume_of(text: str, millilitres: float) -> bool:
     """Whether a decimal text is a volume in ml, rounded to the digits it shows."""
-    stated = Decimal(text)
-    exponent = stated.as_tuple().exponent
-    half_digit = 0.5 * 10.0**exponent if isinstance(exponent, int) else 0.0
-    # A float32 affine changes a volume by 1e-7 of itself; whole numbers are not rounded ones.
-    tolerance = max(1e-5 * abs(millilitres), half_digit if exponent != 0 else 0.0)
-    return abs(float(stated) - millilitres) <= tolerance
+    # A float32 affine changes a volume by 1e-7 of itself.
+    tolerance = 1e-5 * abs(millilitres)
+    if "." in text and "e" not in text:
+        tolerance = max(tolerance, 0.5 * 10.0 ** -len(text.partition(".")[2]))
+    return abs(float(text) - millilitres) <= tolerance
 
 
 def _check_affine(affine: npt.NDArray[np.float64], spot: _Spot) -> None:
@@ -811,6 +829,18 @@ def is_ras(directions: npt.NDArray[np.float64]) -> bool:
             return False
         left.remove(own)
     return True
+
+
+def _points(directions: npt.NDArray[np.float64], codes: object) -> bool:
+    """Whether letters such as LPS say where i, j and k run closest to."""
+    ways = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}
+    named = [ways[letter] for letter in codes if letter in ways] if isinstance(codes, str) else []
+    if sorted(row for row, _ in named) != [0, 1, 2]:
+        return False
+    turned = np.zeros((3, 3))
+    for axis, (row, sign) in enumerate(named):
+        turned[:, row] = sign * directions[:, axis]
+    return is_ras(turned)
 
 
 def _row(numbers: Iterable[Any]) -> str:
@@ -854,6 +884,15 @@ def _check_notes(line: Mapping[str, Any], manifest: _Manifest, spot: _Spot) -> N
 def _check_sources(line: Mapping[str, Any], names: Sequence[str], spot: _Spot) -> None:
     wanted = {*names, "label"} if line["subset"] == "training" else set(names)
     spot.expect("ingest", "sources of", wanted=sorted(wanted), found=sorted(line["sources"]))
+    for note in line["notes"]:
+        keyed = line["sources"].get(note.get("channel"))
+        if note["stage"] == "deidentify" and "objects" in note and keyed is not None:
+            spot.expect(
+                "ingest",
+                f"as many sources of {note['channel']} as noted,",
+                wanted=note["objects"],
+                found=len(keyed),
+            )
 
 
 def _check_withheld(line: Mapping[str, Any], spot: _Spot) -> None:
@@ -902,6 +941,11 @@ def _check_orient_note(orient: Mapping[str, Any], convert: Mapping[str, Any], sp
         return
     first, last = (corners(shape, affine) for shape, affine in zip(shapes, (before, after), strict=True))
     apart = np.abs(first[:, np.newaxis] - last[np.newaxis]).max(axis=2)
+    for when, affine in (("before", before), ("after", after)):
+        if not _points(affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0), orient.get(f"axes_{when}")):
+            spot.report(
+                "orient", wanted=f"the axis codes of the affine {when}", found=orient.get(f"axes_{when}")
+            )
     # NaN compares as not near.
     if not (apart.min(axis=1) <= CORNER_TOLERANCE_MM).all():
         spot.report("orient", wanted="every corner at the same millimetre as before", found=_matrix(after))
@@ -931,6 +975,7 @@ def _check_scale_note(note: Mapping[str, Any], channel: _Channel, shape: Sequenc
             "scale", wanted=f"the rule of channel {channel.name}", found=f"a note of {note.get('method')}"
         )
         return
+    spot.expect("scale", "the quantity", wanted=channel.quantity, found=note.get("quantity"))
     if channel.percentiles is None:
         return
     low, high, voxels = _number(note, "low"), _number(note, "high"), math.prod(shape[:3])
@@ -984,8 +1029,8 @@ def _check_turns(
     )
     turned = [str(note.get("channel")) for note in notes]
     spot.expect("fix", "a half turn of", wanted=sorted(wanted), found=sorted(turned))
-    rules = manifest.header["rules"]["document"].get("half_turns", [])
-    listed = [rule for rule in rules if isinstance(rule, dict) and rule.get("case") == spot.case]
+    rules = _parts(manifest.header["rules"]["document"], "half_turns")
+    listed = [rule for rule in rules if rule.get("case") == spot.case]
     for note, word in itertools.product(notes, ("why", "evidence")):
         text = note.get(word)
         if not isinstance(text, str) or not text.strip():
@@ -1006,7 +1051,7 @@ def _check_manifest(manifest: _Manifest, entry: Mapping[str, Any], spot: _Spot) 
         wanted=f"{manifest.task}/dataset.json",
         found=header["dataset"]["member"],
     )
-    digest = hashlib.sha256(rfc8785.dumps(header["rules"]["document"])).hexdigest()
+    digest = hashlib.sha256(_canonical(header["rules"]["document"])).hexdigest()
     here.expect(
         "release",
         "the digest of the rules document,",
@@ -1048,12 +1093,9 @@ def _check_rules(manifest: _Manifest, spot: _Spot) -> None:
     """Compare the header with the rules document that it carries."""
     header, rules = manifest.header, manifest.header["rules"]["document"]
     spot.expect("release", "rules of the task", wanted=manifest.task, found=rules.get("task"))
-    channels = rules.get("channels", [])
-    told = [_Channel.of(channel) for channel in channels if not any(_channel_faults(channel))]
+    told = [_Channel.of(part) for part in _parts(rules, "channels") if not any(_channel_faults(part))]
     spot.expect("scale", "the channels of the rules,", wanted=told, found=list(manifest.channels))
-    label = rules.get("label")
-    classes = label.get("classes", []) if isinstance(label, dict) else []
-    names = ["background", *(part.get("name") for part in classes if isinstance(part, dict))]
+    names = ["background", *(part.get("name") for part in _parts(rules.get("label"), "classes"))]
     spot.expect("label", "the classes of the rules,", wanted=names, found=manifest.classes)
     values = [str(value) for value in range(len(header["classes"]))]
     spot.expect("label", "the class values", wanted=values, found=sorted(header["classes"], key=int))
@@ -1063,10 +1105,10 @@ def _check_rules(manifest: _Manifest, spot: _Spot) -> None:
             spot.at(spot.member, case).report("split", wanted="an id as the rules form them", found=case)
 
 
-def _channel_faults(channel: Any) -> Iterator[str]:
+def _channel_faults(channel: Mapping[str, Any]) -> Iterator[str]:
     schema = _schema("manifest-header")
     rule = schema["properties"]["channels"]["items"]
-    part = {name: channel.get(name) for name in rule["required"]} if isinstance(channel, dict) else channel
+    part = {name: channel.get(name) for name in rule["required"]}
     return _departures(part, rule, schema, "$")
 
 
@@ -1683,115 +1725,154 @@ def _check_label_notes(counts: Sequence[int], claim: _Claim, spot: _Spot) -> Non
 class _Chain:
     """What the walk back to the sources needs."""
 
+    workspace: Path
     key: Key
     run: _Run
     tell: Callable[[str], None]
 
 
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """One planned source file: its path, its name in an archive, and what it was when it was planned."""
+
+    path: str
+    member: str | None
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a line of the workspace's plan says of one case."""
+
+    case: str
+    subset: str
+    sources: Mapping[str, Sequence[_Source]]
+
+
 def _read_key(workspace: Path) -> Key:
     path = workspace / "private" / "pseudonym.key"
+    place = "the workspace given"
     if not path.is_file():
-        raise UsageError(
-            "workspace-missing", wanted="a workspace with a key", found="none", where="the workspace given"
-        )
-    content = path.read_bytes()
-    if re.fullmatch(rb"[0-9a-f]{64}\n?", content) is None:
-        raise UsageError("key-invalid", wanted="64 hex digits", found="something else", where="the key file")
+        raise UsageError("workspace-missing", wanted="a workspace with a key", found="none", where=place)
+    try:
+        content = path.read_bytes()
+    except PermissionError:
+        raise UsageError("permission-denied", wanted="its key", found="no right", where=place) from None
+    if re.fullmatch(rb"[0-9a-fA-F]{64}\n?", content) is None:
+        raise UsageError("key-invalid", wanted="64 hex digits", found="something else", where=place)
     return Key(bytes.fromhex(content.decode("ascii").strip()))
 
 
-def _audit_sources(task: str, files: Mapping[str, Path], workspace: Path, chain: _Chain) -> None:
+def _audit_sources(name: str, files: Mapping[str, Path], chain: _Chain) -> None:
     """Hash the planned source files of every case again and compare them with plan and manifest."""
-    spot = _Spot(chain.run, f"{task}.manifest.jsonl")
+    spot = _Spot(chain.run, name)
     with _reporting(spot, "ingest"):
-        plan = workspace / "private" / "plan" / f"{task}.jsonl"
+        plan = chain.workspace / "private" / "plan" / f"{name.partition('.')[0]}.jsonl"
         if not plan.is_file():
             raise _fault("a plan of the task in the workspace", "none")
-        places = _planned(plan)
-        known: set[str] = set()
-        for line in _private_lines(files, spot.file):
-            known.add(line["case"])
+        places = {case.case: place for place, case in _planned(plan)}
+        for line in _readable_lines(files, name):
+            here = spot.at("", line["case"])
+            place = places.pop(line["case"], None)
             if line["kind"] == "case":
-                with _reporting(spot.at("", line["case"]), "ingest"):
-                    _audit_case_sources(line, plan, places, chain, spot.at("", line["case"]))
-        for case in sorted(set(places) - known):
+                chain.tell(f"{line['task']}: sources of {line['case']}")
+                with _reporting(here, "ingest"):
+                    _audit_case_sources(line, _planned_at(plan, place), chain, here)
+        for case in sorted(places):
             spot.at("", case).report("ingest", wanted="a line for every planned case", found="none")
 
 
-def _private_lines(files: Mapping[str, Path], name: str) -> Iterator[dict[str, Any]]:
+def _readable_lines(files: Mapping[str, Path], name: str) -> Iterator[dict[str, Any]]:
     """Yield the manifest's case and refusal lines that can be read; the others were reported before."""
     with _opened(files, name) as stream:
         for content in _lines(stream):
             try:
                 line = _parsed(content.removesuffix(b"\n"))
-            except EvidenceError:
+                kind = _kind_of(line)
+                if kind in ("case", "refusal") and not any(schema_faults(line, f"manifest-{kind}")):
+                    yield line
+            except (EvidenceError, RecursionError):
                 continue
-            kind = _kind_of(line)
-            if kind in ("case", "refusal") and not any(schema_faults(line, f"manifest-{kind}")):
-                yield line
 
 
-def _planned(plan: Path) -> dict[str, int]:
-    """Return case -> place of its line in the plan, in bytes."""
-    places: dict[str, int] = {}
+def _planned(plan: Path) -> Iterator[tuple[int, _Plan]]:
+    """Yield each planned case and the place of its line, in bytes."""
     with plan.open("rb") as stream:
-        position = 0
+        place = 0
         for content in stream:
-            line = json.loads(content)
-            if line.get("kind") == "case":
-                places[line["case"]] = position
-            position += len(content)
-    return places
+            if _private(content).get("kind") == "case":
+                yield place, _plan_of(_private(content))
+            place += len(content)
 
 
-def _audit_case_sources(
-    line: Mapping[str, Any], plan: Path, places: Mapping[str, int], chain: _Chain, spot: _Spot
-) -> None:
-    if spot.case not in places:
+def _planned_at(plan: Path, place: int | None) -> _Plan:
+    if place is None:
         raise _fault("the case in the workspace's plan", "none")
-    chain.tell(f"{line['task']}: sources of {spot.case}")
     with plan.open("rb") as stream:
-        stream.seek(places[spot.case])
-        planned = json.loads(stream.readline())
-    spot.expect("split", "the planned subset,", wanted=planned["subset"], found=line["subset"])
-    sources = dict(planned["channels"])
-    if planned["label"] is not None:
-        sources["label"] = [planned["label"]["ref"]]
-    for name, refs in sources.items():
+        stream.seek(place)
+        return _plan_of(_private(stream.readline()))
+
+
+def _private(content: bytes) -> dict[str, Any]:
+    try:
+        line: dict[str, Any] = {**json.loads(content)}
+    except (ValueError, TypeError):
+        raise _fault("a plan of JSON lines", "another line") from None
+    return line
+
+
+def _plan_of(line: Mapping[str, Any]) -> _Plan:
+    try:
+        sources = {name: [_Source(*ref) for ref in refs] for name, refs in line["channels"].items()}
+        if line["label"] is not None:
+            sources["label"] = [_Source(*line["label"]["ref"])]
+        return _Plan(line["case"], line["subset"], sources)
+    except (KeyError, TypeError, AttributeError):
+        raise _fault("a plan that names each case's sources", "a line that does not") from None
+
+
+def _audit_case_sources(line: Mapping[str, Any], plan: _Plan, chain: _Chain, spot: _Spot) -> None:
+    spot.expect("split", "the planned subset,", wanted=plan.subset, found=line["subset"])
+    found = _rehashed([source for sources in plan.sources.values() for source in sources])
+    for name, sources in plan.sources.items():
+        for number, source in enumerate(sources):
+            chain.run.counts["sources"] += 1
+            here = spot.at(name if name == "label" else f"{name} slice {number + 1}")
+            digests = found.get((source.path, source.member), set())
+            if not digests:
+                here.report("ingest", wanted="the planned source file", found="none that can be read")
+            elif source.digest not in digests:
+                here.report("ingest", wanted="the source file as it was planned", found="a changed one")
         # A withheld label has no place in the public line.
-        keyed = line["sources"].get(name, []) if name != "label" or line["subset"] == "training" else None
-        _audit_refs(name, refs, keyed, chain, spot)
+        if name != "label" or line["subset"] == "training":
+            _check_keyed(name, sources, line["sources"].get(name, []), chain, spot)
 
 
-def _audit_refs(
-    name: str, refs: Sequence[Sequence[Any]], keyed: Sequence[str] | None, chain: _Chain, spot: _Spot
+def _check_keyed(
+    name: str, sources: Sequence[_Source], keyed: Sequence[str], chain: _Chain, spot: _Spot
 ) -> None:
-    if keyed is not None:
-        spot.expect("ingest", f"as many sources of {name} as planned,", wanted=len(refs), found=len(keyed))
-    found = _rehashed(refs)
-    for number, (_, _, digest, _) in enumerate(refs):
-        here = spot.at(name if name == "label" else f"{name} slice {number + 1}")
-        chain.run.counts["sources"] += 1
-        if number not in found:
-            here.report("ingest", wanted="the planned source file", found="none that can be read")
-        elif found[number] != digest:
-            here.report("ingest", wanted="the source file as it was planned", found="a changed one")
-        if keyed is not None and number < len(keyed):
-            wanted = "hmac-sha256:" + chain.key.digest("source", digest).hex()
-            here.expect("ingest", "the planned file's keyed digest", wanted=wanted, found=keyed[number])
+    spot.expect("ingest", f"as many sources of {name} as planned,", wanted=len(sources), found=len(keyed))
+    for number, (source, told) in enumerate(zip(sources, keyed, strict=False), 1):
+        wanted = "hmac-sha256:" + chain.key.digest("source", source.digest).hex()
+        here = spot.at(name if name == "label" else f"{name} slice {number}")
+        here.expect("ingest", "the planned file's keyed digest", wanted=wanted, found=told)
 
 
-def _rehashed(refs: Sequence[Sequence[Any]]) -> dict[int, str]:
-    """Return number -> hex SHA-256 of the sources that can be read; each archive is read once."""
-    found: dict[int, str] = {}
-    by_path: dict[str, list[int]] = {}
-    for number, (path, _, _, _) in enumerate(refs):
-        by_path.setdefault(path, []).append(number)
-    for path, numbers in by_path.items():
-        wanted = {(refs[number][1], refs[number][3]): number for number in numbers}
+_Found = dict[tuple[str, str | None], set[str]]
+"""Path and name in an archive -> hex SHA-256 of what is there; a name may be in an archive twice."""
+
+
+def _rehashed(sources: Sequence[_Source]) -> _Found:
+    """Return the digests of the sources that can be read; each archive is read once."""
+    found: _Found = {}
+    for path in dict.fromkeys(source.path for source in sources):
+        sizes = {source.member: source.size for source in sources if source.path == path}
         try:
-            found.update(_hash_source(Path(path), wanted))
+            for member, digest in _hashes(Path(path), sizes):
+                found.setdefault((path, member), set()).add(digest)
         except _UNREADABLE:
+            # What could be read before the damage counts; the rest is missing.
             continue
     return found
 
@@ -1800,32 +1881,28 @@ _UNREADABLE = (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.err
 """What a missing file and a damaged or encrypted archive raise."""
 
 
-def _hash_source(path: Path, wanted: Mapping[tuple[str | None, int], int]) -> Iterator[tuple[int, str]]:
-    """Yield number and digest of a plain file or of archive members; sizes bound what is read."""
-    members = {member: (size, number) for (member, size), number in wanted.items()}
-    if None in members:
-        size, number = members[None]
+def _hashes(path: Path, sizes: Mapping[str | None, int]) -> Iterator[tuple[str | None, str]]:
+    """Yield name and digest of a plain file or of archive members; their planned sizes bound what is read."""
+    if None in sizes:
         with path.open("rb") as stream:
-            yield number, _hashed(stream, size)
+            yield None, _hashed(stream, sizes[None])
     elif path.name.lower().endswith(".zip"):
-        yield from _hash_zip(path, members)
+        yield from _zip_hashes(path, sizes)
     else:
-        yield from _hash_tar(path, members)
+        yield from _tar_hashes(path, sizes)
 
 
-def _hash_zip(path: Path, members: Mapping[str | None, tuple[int, int]]) -> Iterator[tuple[int, str]]:
+def _zip_hashes(path: Path, sizes: Mapping[str | None, int]) -> Iterator[tuple[str, str]]:
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
-            if info.filename in members:
-                size, number = members[info.filename]
+            if info.filename in sizes:
                 with archive.open(info) as stream:
-                    yield number, _hashed(stream, size)  # type: ignore[arg-type]
+                    yield info.filename, _hashed(stream, sizes[info.filename])
 
 
-def _hash_tar(path: Path, members: Mapping[str | None, tuple[int, int]]) -> Iterator[tuple[int, str]]:
+def _tar_hashes(path: Path, sizes: Mapping[str | None, int]) -> Iterator[tuple[str, str]]:
     with tarfile.open(path, "r|*") as archive:
         for info in archive:
-            stream = archive.extractfile(info) if info.name in members and info.isfile() else None
+            stream = archive.extractfile(info) if info.name in sizes and info.isfile() else None
             if stream is not None:
-                size, number = members[info.name]
-                yield number, _hashed(stream, size)  # type: ignore[arg-type]
+                yield info.name, _hashed(stream, sizes[info.name])

@@ -6,9 +6,11 @@ holds by then, `put_voxels` and `put_content` exchange a member and what its man
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import json
+import random
 import struct
 import tarfile
 import zlib
@@ -214,7 +216,7 @@ def way_notes(
     before = affine @ flip
     lengths = list(shape)
     notes: list[Line] = [
-        {"stage": "deidentify", "actions": {"PatientName": 3}},
+        {"stage": "deidentify", "actions": {"PatientName": 3}, "objects": 3},
         {"stage": "convert", "affine": decimals(before), "shape": lengths, "tolerance_mm": "0.01",
          "positions_mm": [repr(float(k * np.linalg.norm(affine[:3, 2]))) for k in range(shape[2])]},
         {"stage": "orient", "axes_before": "LAS", "axes_after": "RAS", "shape_before": lengths,
@@ -304,8 +306,8 @@ def brain() -> Task:
     shape, affine = (9, 8, 7), np.diag([1.0, 1.25, 2.0, 1.0])
     affine[:3, 3] = [-40.5, 12.25, 3.0]
     for number, subset in ((1, "training"), (2, "training"), (3, "test")):
-        case, random = f"BRATS_{number:03d}", np.random.default_rng(number)
-        raw = [random.gamma(3.0, 100.0, shape).astype(np.float32) for _ in channels]
+        case, chance = f"BRATS_{number:03d}", np.random.default_rng(number)
+        raw = [chance.gamma(3.0, 100.0, shape).astype(np.float32) for _ in channels]
         raw[0][:3] = 0
         images, notes = [], []
         for channel, values in zip(channels, raw, strict=True):
@@ -321,7 +323,7 @@ def brain() -> Task:
         task.cases.append(case_line(task, case, subset, names=["FLAIR", "T1w"], notes=notes))
         put_voxels(task, case, "image", np.stack(images, axis=-1), affine)
         if subset == "training":
-            put_label(task, case, random.integers(0, 3, shape).astype(np.uint8), affine)
+            put_label(task, case, chance.integers(0, 3, shape).astype(np.uint8), affine)
     task.refusals.append(
         {"kind": "refusal", "task": BRAIN, "case": "BRATS_004", "stage": "convert", "code": "missing-slice",
          "wanted": "even steps", "found": "a gap", "where": "", "advice": "Fetch it.", "who": "curator"}
@@ -347,15 +349,15 @@ def spleen() -> Task:
     task = empty_task(SPLEEN, id_form="spleen_{:d}", channels=channels, classes=["spleen"], turns=[])
     shape, affine = (11, 9, 8), oblique().astype(np.float32).astype(np.float64)
     for number, subset in ((10, "training"), (2, "training"), (3, "test")):
-        case, random = f"spleen_{number}", np.random.default_rng(100 + number)
-        voxels = random.integers(-1000, 900, shape).astype(np.int16)
+        case, chance = f"spleen_{number}", np.random.default_rng(100 + number)
+        voxels = chance.integers(-1000, 900, shape).astype(np.int16)
         notes = way_notes("CT", shape, affine, {"method": "keep", "quantity": "hounsfield"}, None)
         told = {"min": str(voxels.min()), "max": str(voxels.max())}
         notes.append({"stage": "check", "channel": "image", "channels": {"CT": told}})
         task.cases.append(case_line(task, case, subset, names=["CT"], notes=notes))
         put_voxels(task, case, "image", voxels, affine)
         if subset == "training":
-            put_label(task, case, (random.random(shape) < 0.2).astype(np.uint8), affine)
+            put_label(task, case, (chance.random(shape) < 0.2).astype(np.uint8), affine)
     refresh(task)
     return task
 
@@ -445,3 +447,34 @@ def seal(release: Sample, folder: Path) -> Path:
         members = {f"{name}/dataset.json": dataset_bytes(task), **task.files}
         parts[name] = (task, tar_of(members), manifest_lines(task))
     return write_release(folder, parts)
+
+
+# Spoiling documents
+
+
+ODD: tuple[Any, ...] = (
+    None, True, False, 0, 1, -1, 10**9, "", "x", "sha256:x", "1.5", "1e-7", "01", "nan", [], {}, [1], {"a": 1},
+    {"method": "keep"}, "Task05_Prostate", "sha256:" + 64 * "0" + "\n",
+)  # fmt: skip
+
+
+def spoilt(document: Any, chance: random.Random, more: tuple[Any, ...] = ()) -> Any:
+    """A copy with one value exchanged, one key dropped or one added, somewhere in it."""
+    other = copy.deepcopy(document)
+    part = other
+    while True:
+        keys = list(part) if isinstance(part, dict) else range(len(part))
+        key = chance.choice(list(keys)) if keys else None
+        inside = part[key] if key is not None else None
+        if key is None or not isinstance(inside, dict | list) or not inside or chance.random() < 0.3:
+            break
+        part = inside
+    deed = chance.choice(("exchange", "drop", "add"))
+    if key is None or (deed == "add" and isinstance(part, dict)):
+        if isinstance(part, dict):
+            part[chance.choice(("name", "x", "7"))] = chance.choice(ODD + more)
+    elif deed == "drop":
+        del part[key]
+    else:
+        part[key] = chance.choice(ODD + more)
+    return other

@@ -44,6 +44,7 @@ from sample_release import (
     seal,
     sha256,
     source_of,
+    spoilt,
     tar_of,
     voxels_of,
     write_release,
@@ -202,9 +203,11 @@ def test_a_flipped_bit_of_a_manifest_line_is_located_to_line_and_case(release: P
 
 
 def test_a_flipped_bit_of_the_sums_is_told_from_one_of_the_file(release: Path) -> None:
-    sums = (release / "SHA256SUMS").read_bytes()
+    sums = (release / "SHA256SUMS").read_text()
     for name in (SPLEEN_TAR, SPLEEN_LINES, "release.json"):
-        flip(release / "SHA256SUMS", sums.index(f"  {name}".encode()) - 1, 0)
+        digit = sums.index(f"  {name}") - 1
+        sums = sums[:digit] + ("0" if sums[digit] == "1" else "1") + sums[digit + 1 :]
+    (release / "SHA256SUMS").write_text(sums)
 
     assert {(f.file, f.member) for f in audit(release).findings} == {
         ("SHA256SUMS", SPLEEN_TAR),
@@ -613,6 +616,14 @@ SEALED: dict[str, tuple[Callable[[Sample], object], dict[str, str]]] = {
     "an orientation that moves voxels": (
         in_spleen(set_note("spleen_2", "orient", "affine_before", decimals(oblique()))),
         {"case": "spleen_2", "stage": "orient"}),
+    "other axis codes before": (in_spleen(set_note("spleen_2", "orient", "axes_before", "RAS")),
+                                {"case": "spleen_2", "stage": "orient", "found": "RAS"}),
+    "no axis codes after": (in_spleen(set_note("spleen_2", "orient", "axes_after", "RAX")),
+                            {"case": "spleen_2", "stage": "orient", "found": "RAX"}),
+    "a source less than was de-identified": (in_spleen(lambda t: t.case("spleen_2")["sources"]["CT"].pop()),
+                                             {"case": "spleen_2", "stage": "ingest"}),
+    "another quantity": (in_spleen(set_note("spleen_2", "scale", "quantity", "adc")),
+                         {"case": "spleen_2", "stage": "scale", "found": "adc"}),
     "a half turn of one channel alone": (in_brain(half_a_turn), {"case": "BRATS_002", "stage": "fix"}),
     "a half turn without why": (in_brain(set_note("BRATS_002", "fix", "why", " ")),
                                 {"case": "BRATS_002", "stage": "fix", "found": "none"}),
@@ -805,6 +816,53 @@ def test_a_compressed_tar_is_found(tmp_path: Path) -> None:
 
 
 # Documents that want to hurt
+
+
+NASTY: tuple[Any, ...] = (
+    "1e999",
+    "-1e300",
+    400 * "9",
+    2**60,
+    [4 * [4 * ["1e300"]]],
+    [{}],
+    [[[]]],
+    {"case": 1},
+    "\ud800",
+)
+
+
+def seal_as_it_is(made: Sample, folder: Path) -> Path:
+    """Seal lines that may no longer be what `seal` counts on."""
+    parts = {}
+    for name, task in made.items():
+        sound = sample()[name]
+        members = {f"{name}/dataset.json": json.dumps(task.dataset).encode(), **sound.files}
+        lines = [json.dumps(line, sort_keys=True, separators=(",", ":")).encode() for line in lines_of(task)]
+        parts[name] = (sound, tar_of(members), lines)
+    return write_release(folder, parts)
+
+
+def lines_of(task: Task) -> list[Any]:
+    return [task.header, *task.cases, *task.refusals]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_document_stops_an_audit(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    for _ in range(15):
+        made = sample()
+        task = made[chance.choice((BRAIN, SPLEEN))]
+        manifest_lines(task)
+        for _ in range(3):
+            where = chance.randrange(3)
+            if where == 0:
+                task.header = spoilt(task.header, chance, NASTY)
+            elif where == 1:
+                task.cases[0] = spoilt(task.cases[0], chance, NASTY)
+            else:
+                task.dataset = spoilt(task.dataset, chance, NASTY)
+
+        assert audit(seal_as_it_is(made, tmp_path / "release")).findings
 
 
 @pytest.mark.parametrize(

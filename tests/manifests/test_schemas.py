@@ -11,7 +11,7 @@ from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]  # it ships no types
 import pytest
-from sample_release import BRAIN, SPLEEN, canonical, sample, seal
+from sample_release import BRAIN, SPLEEN, canonical, sample, seal, spoilt
 
 from pipeline.audit import schema_faults
 
@@ -77,34 +77,6 @@ def test_every_document_of_a_release_keeps_to_its_schema(documents: list[tuple[s
     for name, document in documents:
         assert [error.message for error in validator(name).iter_errors(document)] == []
         assert list(schema_faults(document, name)) == []
-
-
-ODD: tuple[Any, ...] = (
-    None, True, False, 0, 1, -1, 10**9, "", "x", "sha256:x", "1.5", "1e-7", "01", "nan", [], {}, [1], {"a": 1},
-    {"method": "keep"}, "Task05_Prostate", "sha256:" + 64 * "0" + "\n",
-)  # fmt: skip
-
-
-def spoilt(document: Any, chance: random.Random) -> Any:
-    """Return a copy with one value exchanged, one key dropped or one added, somewhere in it."""
-    other = copy.deepcopy(document)
-    part = other
-    while True:
-        keys = list(part) if isinstance(part, dict) else range(len(part))
-        key = chance.choice(list(keys)) if keys else None
-        inside = part[key] if key is not None else None
-        if key is None or not isinstance(inside, dict | list) or not inside or chance.random() < 0.3:
-            break
-        part = inside
-    deed = chance.choice(("exchange", "drop", "add"))
-    if key is None or (deed == "add" and isinstance(part, dict)):
-        if isinstance(part, dict):
-            part[chance.choice(("name", "x", "7"))] = chance.choice(ODD)
-    elif deed == "drop":
-        del part[key]
-    else:
-        part[key] = chance.choice(ODD)
-    return other
 
 
 def test_the_audit_finds_what_a_full_validator_finds(documents: list[tuple[str, dict[str, Any]]]) -> None:
