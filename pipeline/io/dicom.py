@@ -31,6 +31,7 @@ FACT_KEYWORDS = (
     "StationName", "SliceThickness", "SpacingBetweenSlices", "PixelSpacing", "KVP", "ConvolutionKernel",
     "Rows", "Columns", "Units", "PatientPosition", "SeriesNumber", "AcquisitionNumber", "InstanceNumber",
     "ImageOrientationPatient", "ImagePositionPatient", "TemporalPositionIdentifier", "TriggerTime",
+    "NumberOfTemporalPositions",
     "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "BurnedInAnnotation",
     "GantryDetectorTilt", "RescaleType", "AcquisitionTime", "ContentLabel",
 )  # fmt: skip
@@ -201,8 +202,36 @@ def facts_of(dataset: Dataset) -> dict[str, Any]:
     facts = {keyword: _plain(dataset.get(keyword)) for keyword in FACT_KEYWORDS}
     facts["references"] = _references(dataset)
     facts["RescaleSlope"] = "RescaleSlope" in dataset
+    if facts["DiffusionBValue"] is None:
+        facts["DiffusionBValue"] = _private_b_value(dataset)
     # Not by equality: 0 is a value (an echo time, a b-value) and equals False.
     return {keyword: value for keyword, value in facts.items() if not _is_nothing(value)}
+
+
+_PRIVATE_B_VALUES = (
+    (0x0019, "SIEMENS MR HEADER", 0x0C),
+    (0x0043, "GEMS_PARM_01", 0x39),
+    (0x0065, "Image Private Header", 0x09),
+)
+"""Group, creator and offset of the b-value in s/mm2 of Siemens, GE and United Imaging, who long had no public one."""
+
+_GE_B_VALUE_FLAG = 10**9
+"""GE adds this to a b-value to say something about the sequence."""
+
+
+def _private_b_value(dataset: Dataset) -> float | None:
+    for group, creator, offset in _PRIVATE_B_VALUES:
+        try:
+            value = dataset.private_block(group, creator)[offset].value
+        except KeyError:
+            continue
+        text = value.decode("ascii", "replace") if isinstance(value, bytes) else value
+        first = text[0] if isinstance(text, (MultiValue, list)) else str(text).partition("\\")[0]
+        try:
+            return float(first) % _GE_B_VALUE_FLAG
+        except (TypeError, ValueError):
+            return None
+    return None
 
 
 def _is_nothing(value: Any) -> bool:

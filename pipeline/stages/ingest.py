@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -25,6 +25,7 @@ _SPLITS: tuple[tuple[str, ...], ...] = (
     ("AcquisitionNumber",),
     ("TemporalPositionIdentifier",),
     ("DiffusionBValue",),
+    ("SequenceName",),
     ("TriggerTime",),
     ("AcquisitionTime",),
     ("AcquisitionNumber", "TemporalPositionIdentifier"),
@@ -203,7 +204,32 @@ def _told_apart(group: Sequence[SourceFile]) -> list[tuple[Sequence[SourceFile],
         parts = _parts(group, lambda facts, names=keywords: tuple(str(facts.get(name)) for name in names))  # type: ignore[misc]
         if len(parts) > 1 and _are_alike(parts):
             return [(part, None) for part in parts]
+    repeats = _repeats(group)
+    if len(repeats) > 1 and _are_alike(repeats):
+        return [(part, None) for part in repeats]
     return [(group, "duplicate-positions")]
+
+
+def _repeats(group: Sequence[SourceFile]) -> list[list[SourceFile]]:
+    """Return the time points of a series that says only how many there are, by the order of its instances.
+
+    The n-th instance of each position, counted by InstanceNumber, is of the n-th time point; only where every
+    position has as many as NumberOfTemporalPositions says (PS3.3 C.8.13.5.1).
+    """
+    ordered = sorted(group, key=lambda file: _instance_number(file.facts))
+    seen: Counter[int] = Counter()
+    repeats: dict[int, list[SourceFile]] = defaultdict(list)
+    for file in ordered:
+        place = round(distance_along_normal(file.facts) / POSITION_TOLERANCE_MM)
+        repeats[seen[place]].append(file)
+        seen[place] += 1
+    said = {file.facts.get("NumberOfTemporalPositions") for file in group}
+    return list(repeats.values()) if said == {len(repeats)} else [list(group)]
+
+
+def _instance_number(facts: Facts) -> int:
+    number = facts.get("InstanceNumber")
+    return number if isinstance(number, int) else 0
 
 
 def _parts(group: Sequence[SourceFile], name: Callable[[Facts], Hashable]) -> list[list[SourceFile]]:
