@@ -15,7 +15,7 @@ from pipeline.demo import answers, subject
 from pipeline.demo.cases import TASKS, TEST_EVERY, TURNED_CASES, TURNED_TASKS, TaskPlan
 from pipeline.demo.sites import uid
 from pipeline.io.durable import refusing_full_disk
-from pipeline.io.ruleset import load_rules
+from pipeline.io.ruleset import load_task, shipped_rules
 from pipeline.model.errors import UsageError
 
 __all__ = ["DemoSummary", "make"]
@@ -107,7 +107,7 @@ def _cases(plan: TaskPlan, cases: int, seed: int) -> tuple[subject.CasePlan, ...
 
 def _published_ids(plan: TaskPlan, cases: int) -> list[tuple[str | None, str | None]]:
     """Return case and subset of each subject, in the order of published numbers, every fourth for testing."""
-    published = load_rules()[plan.task].published
+    published = load_task(shipped_rules() / f"{plan.task}.yaml").published
     if published is None:
         raise UsageError("bad-usage", wanted="published ids in the rules", found="none", where=plan.task)
     training, test = (iter(sorted(ids, key=_number)) for ids in (published.training, published.test))
