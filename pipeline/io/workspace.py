@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -39,9 +40,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    format: str = "curate-workspace/1"
+    format: Literal["curate-workspace/1"] = "curate-workspace/1"
     rules: str | None = None
-    workers: int | None = None
+    workers: int | None = Field(None, ge=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,11 +205,20 @@ def locked(workspace: Workspace) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = json.loads(os.read(descriptor, 4096) or b"{}")
-            who = f"process {holder.get('process', '?')} on {holder.get('host', '?')}"
-            raise UsageError("workspace-locked", wanted="the workspace to ourselves", found=who) from None
+            raise UsageError(
+                "workspace-locked", wanted="the workspace to ourselves", found=_holder(descriptor)
+            ) from None
         os.ftruncate(descriptor, 0)
         os.write(descriptor, json.dumps({"process": os.getpid(), "host": socket.gethostname()}).encode())
         yield
     finally:
         os.close(descriptor)
+
+
+def _holder(descriptor: int) -> str:
+    """Return who holds the lock; between taking it and saying so there is a moment."""
+    try:
+        holder = json.loads(os.read(descriptor, 4096))
+        return f"process {holder['process']} on {holder['host']}"
+    except (ValueError, TypeError, KeyError):
+        return "another process"
