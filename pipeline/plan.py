@@ -18,7 +18,7 @@ from pipeline.model.errors import CurationError, RulesError, SelectionError, Usa
 from pipeline.model.identified import Key
 from pipeline.model.plan import Candidate, CasePlan, Choice, LabelSource, refs_and_frames
 from pipeline.model.record import Json, Refusal
-from pipeline.model.series import Fate, SourceFile, SourceRef
+from pipeline.model.series import Fate, Kind, SourceFile, SourceRef
 from pipeline.stages.deidentify import subject_token
 from pipeline.stages.gather import gather
 from pipeline.stages.ingest import Grouping, ingest
@@ -93,7 +93,7 @@ def plan(
         raise UsageError("nothing-indexed", wanted="an index", found="none")
     grouping = ingest(files)
     key = workspace.key()
-    tables = _tables(grouping, cases)
+    tables = _tables(grouping, cases, known)
     drafts = [_draft(_rules_of(task, known), grouping, tables, key) for task in _asked(tasks, files, known)]
     drafts = _refuse_contested([draft for draft in drafts if draft.candidates or draft.task in tasks])
     fates = _Fates()
@@ -126,9 +126,16 @@ def _rules_of(task: str, known: Mapping[str, LoadedRules]) -> LoadedRules:
     return known[task]
 
 
-def _tables(grouping: Grouping, given: Path | None) -> list[CaseTable]:
+def _tables(grouping: Grouping, given: Path | None, known: Iterable[str]) -> list[CaseTable]:
     found = [read_table(Path(file.ref.path), file) for file in grouping.tables]
-    return [read_table(given, None)] if given is not None else found
+    tables = [read_table(given, None)] if given is not None else found
+    for number, row in ((n, row) for table in tables for n, row in enumerate(table.rows, start=1)):
+        # A misspelt task must not mean that its cases are dealt out as if there were no table.
+        if row.task not in known:
+            raise UsageError(
+                "case-table-wrong", wanted="a task with rules", found="another", where=f"row {number}, task"
+            )
+    return tables
 
 
 def _draft(loaded: LoadedRules, grouping: Grouping, tables: Sequence[CaseTable], key: Key) -> Draft:
@@ -330,7 +337,7 @@ def _say(draft: Draft, candidate: Candidate, line: CasePlan | Refusal, fates: _F
     for file in (*(f for stack in candidate.stacks for f in stack.files), *candidate.labels):
         role = used.get(file.ref, "")
         if not role:
-            code = "no-channel-wants-it" if file.facts and "Rows" in file.facts else "no-case-wants-it"
+            code = "no-channel-wants-it" if file.kind is Kind.IMAGE else "no-case-wants-it"
             fates.say(Row(file, Fate.IGNORED, code, draft.task, line.case))
         elif isinstance(line, CasePlan):
             fates.say(Row(file, Fate.USED, "", draft.task, line.case, role))

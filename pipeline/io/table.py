@@ -87,7 +87,8 @@ def read_table(path: Path, file: SourceFile | None) -> CaseTable:
         text = content.decode("utf-8-sig")
         reader = csv.DictReader(StringIO(text, newline=""), strict=True)
         columns = [(name or "").strip() for name in reader.fieldnames or ()]
-        lines = list(reader)
+        # Blank lines and cells of several lines count as in an editor.
+        lines = [(reader.line_num, line) for line in reader]
     except (UnicodeDecodeError, csv.Error):
         raise _wrong("a CSV table in UTF-8", "something else", "the case table") from None
     missing = [name for name in _REQUIRED if name not in columns]
@@ -95,7 +96,7 @@ def read_table(path: Path, file: SourceFile | None) -> CaseTable:
         raise _wrong(
             f"the columns {', '.join(_REQUIRED)}, each column once", "other columns", "its first line"
         )
-    return CaseTable(columns, [_row(line, number) for number, line in enumerate(lines, start=2)])
+    return CaseTable(columns, [_row(line, number) for number, line in lines])
 
 
 def _row(line: Mapping[str | None, str | list[str] | None], number: int) -> TableRow:
