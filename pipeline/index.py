@@ -157,11 +157,13 @@ def _difference(own: Facts, shared: Facts) -> Facts:
 
 
 def _by_name(name: str, content: bytes) -> tuple[Kind, str | None]:
-    """Return what a file that is no DICOM is, by its name; an empty one called like a slice was cut."""
+    """Return what a file that is no DICOM is, by its name; one without content, called like a slice, was cut."""
     if name.endswith(_MASK_SUFFIXES):
         return Kind.MASK, None
     if name == TABLE_NAME:
         return Kind.TABLE, None
-    if not content and not name.startswith(".") and PurePosixPath(name).suffix in _SLICE_SUFFIXES:
+    # A DICOM file begins with a preamble that is zero as a rule (PS3.10 7.1).
+    is_void = not content.strip(b"\x00")
+    if is_void and not name.startswith(".") and PurePosixPath(name).suffix in _SLICE_SUFFIXES:
         return Kind.OTHER, "truncated"
     return Kind.OTHER, "not-dicom"

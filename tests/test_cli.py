@@ -1,0 +1,265 @@
+"""What a user sees: exit codes, messages, JSON, and nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+from click.testing import CliRunner
+
+from pipeline import cli
+from pipeline.demo import make
+from pipeline.model.errors import FAULTS
+
+TASK = "Task06_Lung"
+
+
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("phantom")
+    make(folder, tasks=[TASK], cases=4, seed=0, tell=lambda what: None)
+    return folder
+
+
+@pytest.fixture
+def curate(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, str, str]]:
+    """Run a command line in this process; return exit code, stdout and stderr."""
+    monkeypatch.setattr(cli, "hush", lambda: None)
+
+    def run(*words: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        monkeypatch.setattr(cli, "talk", cli.Console(stderr=True, highlight=False, soft_wrap=True, width=400))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            code = cli.run([str(word) for word in words])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+Curate = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def source(phantom: Path, tmp_path: Path) -> Path:
+    """A copy of the phantom's sources that a test may damage."""
+    shutil.copytree(phantom / "source", tmp_path / "source")
+    return tmp_path / "source"
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, curate: Curate) -> Path:
+    assert curate("init", tmp_path / "ws")[0] == 0
+    return tmp_path / "ws"
+
+
+def release(curate: Curate, source: Path, workspace: Path, *more: object) -> tuple[int, dict[str, Any], str]:
+    words = ("release", source, "-w", workspace, "-r", workspace.parent / "release", "--workers", 1, "--json")
+    code, out, err = curate(*words, *more)
+    return code, json.loads(out), err
+
+
+def slices(source: Path) -> list[Path]:
+    """The files of one plain CT series of the phantom, ordered along the normal."""
+    series: dict[str, list[tuple[float, Path]]] = {}
+    for path in sorted(path for path in source.rglob("*") if path.is_file()):
+        try:
+            header = pydicom.dcmread(path, stop_before_pixels=True)
+        except pydicom.errors.InvalidDicomError:
+            continue
+        if header.get("Modality") == "CT" and "LOCALIZER" not in header.get("ImageType", []):
+            if "DERIVED" in header.ImageType or "ImagePositionPatient" not in header:
+                continue
+            cosines = np.array(header.ImageOrientationPatient)
+            place = float(np.cross(cosines[:3], cosines[3:]) @ np.array(header.ImagePositionPatient))
+            series.setdefault(header.SeriesInstanceUID, []).append((place, path))
+    longest = max(sorted(series), key=lambda uid: len(series[uid]))
+    return [path for _, path in sorted(series[longest])]
+
+
+def only_refusal(document: dict[str, Any]) -> dict[str, Any]:
+    (refusal,) = document["built"]["refused"]
+    assert refusal["advice"]
+    return dict(refusal)
+
+
+def assert_nothing_half_written(folder: Path) -> None:
+    assert not list(folder.rglob(".tmp-*"))
+
+
+def test_an_empty_folder_is_a_usage_fault(workspace: Path, tmp_path: Path, curate: Curate) -> None:
+    (tmp_path / "empty").mkdir()
+    code, out, err = curate("index", tmp_path / "empty", "-w", workspace, "--json")
+    assert code == 2
+    assert json.loads(out)["error"]["code"] == "no-sources"
+    assert "no-sources" in err
+    assert not list(workspace.glob("private/index/*"))
+
+
+def test_a_folder_of_text_files_holds_no_images_and_each_file_gets_a_fate(
+    workspace: Path, tmp_path: Path, curate: Curate
+) -> None:
+    (tmp_path / "texts").mkdir()
+    for number in range(3):
+        (tmp_path / "texts" / f"note{number}.dcm").write_text("not an image")
+    code, out, _ = curate(
+        "release", tmp_path / "texts", "-w", workspace, "-r", tmp_path / "release", "--json"
+    )
+    assert code == 3
+    assert json.loads(out)["error"]["code"] == "no-images"
+    assert not (tmp_path / "release").exists()
+    fates = (workspace / "private/fates.csv").read_text().splitlines()
+    assert len(fates) == 4
+    assert all(",ignored,not-dicom," in line for line in fates[1:])
+
+
+@pytest.mark.parametrize("keep", [0, 100, 700, -200])
+def test_a_truncated_slice_refuses_its_case_even_at_the_end_of_the_stack(
+    keep: int, source: Path, workspace: Path, curate: Curate
+) -> None:
+    last = slices(source)[-1]
+    content = last.read_bytes()
+    last.write_bytes(content[:keep])
+    code, document, err = release(curate, source, workspace)
+    assert code == 3
+    assert only_refusal(document)["code"] in ("truncated", "unreadable")
+    assert document["built"]["made"] == 3
+    assert str(source) not in err
+    assert_nothing_half_written(workspace.parent)
+
+
+def test_a_missing_slice_is_named_by_its_place(source: Path, workspace: Path, curate: Curate) -> None:
+    slices(source)[5].unlink()
+    code, document, err = release(curate, source, workspace)
+    refusal = only_refusal(document)
+    assert (code, refusal["code"], refusal["stage"]) == (3, "missing-slice", "convert")
+    assert "index 5" in refusal["found"]
+    assert "missing-slice" in err
+    assert document["audit"]["findings"] == []
+
+
+def test_two_series_that_match_are_refused_until_someone_says(
+    source: Path, workspace: Path, curate: Curate
+) -> None:
+    found = slices(source)
+    twin = found[0].parent.parent / "again"
+    twin.mkdir()
+    for path in found:
+        dataset = pydicom.dcmread(path)
+        dataset.SeriesInstanceUID += "1"
+        dataset.SOPInstanceUID += "1"
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+        dataset.save_as(twin / path.name)
+    code, document, _ = release(curate, source, workspace)
+    assert (code, only_refusal(document)["code"]) == (3, "two-series-match")
+
+
+def test_a_label_on_another_grid_is_refused(source: Path, workspace: Path, curate: Curate) -> None:
+    path = next(path for path in sorted(source.rglob("*.nii.gz")))
+    label = nib.load(path)
+    affine = label.affine.copy()
+    affine[:3, 3] += 1.7
+    data = np.asanyarray(label.dataobj)
+    nib.save(nib.Nifti1Image(data, affine), path)
+    code, document, _ = release(curate, source, workspace)
+    assert (code, only_refusal(document)["code"]) == (3, "label-off-grid")
+
+
+FAULTY = """\
+format: curate-rules/1
+task: Task99_Wrong
+header: {name: N, description: D, reference: R, licence: L, release: 1.0}
+cases: {id: "case", split: {training: 3, test: 1}}
+channels:
+  - name: CT
+    quantity: hounsfield
+    select: {Modalty: {equals: CT}}
+    scale: {method: robust_min_max, percentiles: [99, 1], over: all}
+label:
+  classes: [{value: 1, name: x, from_names: ["("]}]
+about: {sources: s, labels: l}
+unknown: 1
+"""
+
+
+def test_a_rules_file_with_faults_names_every_one_with_its_place(tmp_path: Path, curate: Curate) -> None:
+    path = tmp_path / "Task99_Wrong.yaml"
+    path.write_text(FAULTY)
+    code, out, err = curate("rules", "check", path, "--json")
+    assert code == 2
+    assert json.loads(out)["error"]["code"] == "rules-invalid"
+    for place in ("$.header.release", "$.cases.id", "$.channels[0].select.Modalty", "$.channels[0].scale", "$.unknown",
+                  "$.label.classes[0].from_names[0]"):  # fmt: skip
+        assert place in err, place
+
+
+def test_allowed_refusals_end_well(source: Path, workspace: Path, curate: Curate) -> None:
+    slices(source)[5].unlink()
+    code, document, _ = release(curate, source, workspace, "--allow-refusals", 1)
+    assert (code, document["exit"]) == (0, 0)
+
+
+def test_no_workspace_no_work(tmp_path: Path, curate: Curate) -> None:
+    code, out, _ = curate("plan", "-w", tmp_path, "--json")
+    assert (code, json.loads(out)["error"]["code"]) == (2, "workspace-missing")
+
+
+def test_a_key_that_others_may_read_stops_everything(workspace: Path, curate: Curate) -> None:
+    (workspace / "private/pseudonym.key").chmod(0o644)
+    code, out, _ = curate("status", "-w", workspace, "--json")
+    assert (code, json.loads(out)["error"]["code"]) == (4, "key-readable")
+
+
+def test_a_word_that_no_command_knows_is_usage(curate: Curate) -> None:
+    assert curate("rewiev")[0] == 2
+    assert curate("explain", "no-such-code")[0] == 2
+
+
+@pytest.mark.parametrize("code", sorted(FAULTS))
+def test_every_code_is_explained(code: str, curate: Curate) -> None:
+    assert curate("explain", code)[:2] == (0, f"{code}: {FAULTS[code].meaning}\nWhat to do: {FAULTS[code].advice}\n"
+                                              f"Who acts: {FAULTS[code].who}\n")  # fmt: skip
+
+
+def test_a_bug_shows_where_it_is_and_not_what_it_says(
+    curate: Curate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = "Nobody^Norbert"
+
+    def broken(*_: object) -> None:
+        raise ValueError(person)
+
+    monkeypatch.setattr(cli, "open_workspace", broken)
+    code, out, err = curate("status", "-w", "anywhere")
+    assert code == 1
+    assert "ValueError" in err
+    assert "Norbert" not in out + err
+
+
+def commands() -> list[tuple[str, ...]]:
+    return [(name,) for name in sorted(cli.curate.commands) if name != "rules"] + [
+        ("rules", name) for name in ("check", "schema", "explain")
+    ]
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_every_command_has_help_with_an_example_and_a_json_switch(words: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(cli.curate, [*words, "--help"])
+    assert result.exit_code == 0
+    assert "Example: curate" in result.output
+    assert "--json" in result.output
+
+
+def test_commands_of_later_work_are_absent() -> None:
+    assert not {"review", "rebuild", "compare"} & set(cli.curate.commands)
