@@ -234,6 +234,9 @@ def test_the_padding_value_of_a_label_map_is_no_segment() -> None:
     dataset.PixelPaddingValue = 3
     step = read_seg(dataset, oblique(), threshold=None)
     assert list(step.value.masks) == ["part 1", "part 2"]
+    dataset.SegmentSequence.append(segment(3, "padding"))
+    assert list(read_seg(dataset, oblique(), threshold=None).value.masks) == ["part 1", "part 2"]
+    del dataset.SegmentSequence[2]
     del dataset.PixelPaddingValue
     with pytest.raises(CurationError, match="label-value-undeclared"):
         read_seg(dataset, oblique(), threshold=None)

@@ -63,7 +63,7 @@ def contour(grid: Grid, k: float, ring: Ring, kind: Geometric = CLOSED) -> Conto
     return Contour((indices @ grid.affine.T)[:, :3], kind)
 
 
-def circle(i: float, j: float, radius: float, corners: int = 512) -> Ring:
+def circle(i: float, j: float, radius: float, corners: int = 32) -> Ring:
     angles = np.linspace(0, 2 * np.pi, corners, endpoint=False)
     return [(i + radius * np.cos(angle), j + radius * np.sin(angle)) for angle in angles]
 
@@ -233,6 +233,15 @@ def test_a_centre_on_a_line_belongs_to_the_side_of_higher_index(grid: Grid) -> N
     wanted = np.zeros(SHAPE, dtype=bool)
     wanted[2:6, 3:8, 2] = True
     assert np.array_equal(mask, wanted)
+
+
+def test_a_slanted_line_through_a_centre_gives_it_to_the_side_of_higher_index() -> None:
+    grid, chance = Grid(SHAPE, GRIDS["axial"]), np.random.default_rng(0)
+    for across, up in chance.integers(1, 1 << 26, size=(200, 2)) / 2**24:
+        # From far below the centre to just above it: the crossing is not computed exactly.
+        low, high = (8 - 29 * across, 8 - 29 * up), (8 + across, 8 + up)
+        assert drawn(grid, {2: [[low, high, (16.0, 8.0)]]})[8, 8, 2]
+        assert not drawn(grid, {2: [[low, high, (0.0, 8.0)]]})[8, 8, 2]
 
 
 @pytest.mark.parametrize("cut", [(7, 7), (2, 12), (12, 2)], ids=["straight", "falling", "rising"])
