@@ -85,12 +85,18 @@ def doctor(workspace: Path | None) -> list[Finding]:
     )
     findings.append(_works("shipped rules", lambda: f"{len(load_rules(None))} tasks"))
     findings.append(_works("de-identification policy", lambda: load_policy(None).digest))
-    free = shutil.disk_usage(workspace or Path.cwd()).free
+    free = shutil.disk_usage(_standing(workspace or Path.cwd())).free
     findings.append(Finding("disk", f"{free // 2**30} GiB free", free > _ENOUGH_DISK, "Free some space."))
     if workspace is not None:
         findings.append(_works("workspace", lambda: "key " + open_workspace(workspace).key().fingerprint))
         findings.append(_works("settings", lambda: open_workspace(workspace).settings().format))
     return findings
+
+
+def _standing(path: Path) -> Path:
+    """Return the path, or the nearest folder above it that is there."""
+    absolute = path.absolute()
+    return next(place for place in (absolute, *absolute.parents) if place.exists())
 
 
 def _package(name: str) -> Finding:

@@ -17,6 +17,9 @@ Json: TypeAlias = "str | int | bool | Sequence[Json] | Mapping[str, Json] | None
 
 def decimal(number: float | np.floating[Any] | np.integer[Any]) -> str:
     """Return the shortest decimal text that reads back as the same number; whole numbers without a point."""
+    if isinstance(number, (int, np.integer)):
+        # Beyond 2**53 a float would be another number.
+        return str(int(number))
     value = float(number)
     if not np.isfinite(value):
         raise ValueError("evidence holds finite numbers only")
