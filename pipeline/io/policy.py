@@ -100,8 +100,10 @@ class _PrivateElement(Rule):
     name: str
     vr: tuple[Annotated[str, Field(pattern=r"^[A-Z]{2}$")], ...]
     number: tuple[Number, Number] | None = None
+    first_modulo: int | None = None
     code: str | Names | None = None
     holds: Names | None = None
+    csa: dict[str, tuple[Number, Number]] | None = None
 
 
 class _Private(Rule):
@@ -332,8 +334,12 @@ def _safe_private(private: _Private, words: _Vocabularies) -> dict[tuple[str, in
 
 
 def _private_check(creator: str, element: _PrivateElement, words: _Vocabularies) -> Check:
+    if element.number is not None and element.first_modulo is not None:
+        return deid.FirstNumber(*element.number, element.first_modulo)
     if element.number is not None:
         return deid.Number(*element.number, act=deid.Act.CLEANED)
+    if element.csa is not None:
+        return deid.Csa(tuple(element.csa.items()))
     if element.holds is not None:
         return deid.Items(_private_scope(creator, element))
     return deid.Words(_vocabulary(element.code or (), words))

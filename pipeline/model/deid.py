@@ -11,6 +11,7 @@ from datetime import date, timedelta
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
+from pipeline.model.csa import reduced_csa
 from pipeline.model.identified import Key
 
 TEXT_NUMBERS = frozenset({"DS", "IS"})
@@ -152,6 +153,25 @@ class Number:
         if numbers is None or _PRINTABLE.fullmatch(found.value):
             return None
         return found.value if all(self.low <= number <= self.high for number in numbers) else None
+
+
+@dataclass(frozen=True, slots=True)
+class FirstNumber:
+    """Let the first of several whole numbers through, without the flag that some scanners add; the rest is 0."""
+
+    low: float
+    high: float
+    flag: int
+    act: Act = Act.CLEANED
+
+    def clean(self, found: Found, subject: Subject) -> bytes | None:
+        """See `Check`."""
+        parts = found.parts()
+        if not re.fullmatch(rb"\d{1,12}", parts[0]):
+            return None
+        number = int(parts[0]) % self.flag
+        rest = [b"0"] * (len(parts) - 1)
+        return padded([str(number).encode("ascii"), *rest]) if self.low <= number <= self.high else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,6 +382,18 @@ class Items:
     def clean(self, found: Found, subject: Subject) -> bytes | None:
         """Let nothing through: the stage walks the items."""
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Csa:
+    """Write Siemens' CSA header again with the named numbers, each in its range."""
+
+    ranges: tuple[tuple[str, tuple[float, float]], ...]
+    act: Act = Act.CLEANED
+
+    def clean(self, found: Found, subject: Subject) -> bytes | None:
+        """See `Check`."""
+        return reduced_csa(found.value, dict(self.ranges))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pydicom.charset import convert_encodings
+from pydicom.charset import convert_encodings, python_encoding
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataelem import DataElement, RawDataElement, convert_raw_data_element
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -261,11 +261,13 @@ def _sop_instance(source: Dataset) -> str:
 
 def _encodings(source: Dataset) -> Sequence[str]:
     """Return the Python names of the dataset's character sets; Latin-1 where they are not known."""
-    declared = _text(source, _CHARACTER_SET)
-    try:
-        return [str(name) for name in convert_encodings(declared.split("\\"))]
-    except (LookupError, *_UNPARSABLE):
-        return ["iso8859"]
+    element = source.get_item(_CHARACTER_SET, keep_deferred=True)
+    value = "" if element is None or element.value is None else element.value
+    text = value.decode("latin-1") if isinstance(value, bytes) else value
+    declared = text.split("\\") if isinstance(text, str) else [str(name) for name in text]
+    names = [name.strip(" \0") for name in declared]
+    # pydicom warns of a name that it does not know, and quotes it.
+    return list(convert_encodings(names)) if set(names) <= set(python_encoding) else ["iso8859"]
 
 
 def _subject(source: Dataset, desk: _Desk) -> Subject:
@@ -411,11 +413,13 @@ def _private(element: Element, source: Dataset, visit: _Visit) -> _Elements:
 def _with_known_vr(element: Element, handling: Handling) -> Element:
     """Give a private element that passed through an implicit or an unknowing system its representation back.
 
-    PS3.5 6.2.2: what is marked UN stands in little endian as its true representation would.
+    PS3.5 6.2.2: what is marked UN stands in implicit little endian, as its true representation would. Some
+    systems mark it OB instead.
     """
-    if isinstance(element, RawDataElement) and element.VR in {None, "UN"} and element.is_little_endian:
-        return element._replace(VR=handling.vrs[0], is_implicit_VR=True)
-    return element
+    marks = {None, "UN", "OB"}
+    if not isinstance(element, RawDataElement) or element.VR not in marks or not element.is_little_endian:
+        return element
+    return element._replace(VR=handling.vrs[0], is_implicit_VR=element.VR == "UN" or element.is_implicit_VR)
 
 
 def _sequence(element: Element, check: deid.Items, source: Dataset, visit: _Visit) -> DataElement | None:
