@@ -102,14 +102,15 @@ def build(plan: CasePlan) -> Subject:
 def _rivals(plan: CasePlan, study: Study, reference: Series, placing: Placing) -> Sent:
     """Return series that rules cannot tell from the right one; the case table says which is meant."""
     noise = anatomy.chance("rival", *plan.words).integers(-40, 40, reference.stored.shape)
-    stored = np.clip(reference.stored + noise, 0, 4095).astype(np.int32)
+    lowest = -2048 if reference.is_signed else 0
+    stored = np.clip(reference.stored + noise, lowest, 4095).astype(np.int32)
     if _has_repeat(plan):
         rival, number = replace(reference, name="repeat", number=40, stored=stored), 40
     elif _has_prior(plan):
         who = study.identity
         before = replace(who, study_date=f"{int(who.study_date) - 10000}", accession=f"{who.accession}P")
         study = replace(study, identity=before, words=(*plan.words, "prior"))
-        rival, number = replace(reference, stored=stored, is_signed=False, rescale=("1", "-1024")), 52
+        rival, number = replace(reference, stored=stored), 52
     else:
         return Sent({}, [])
     datasets = slices(study, rival)

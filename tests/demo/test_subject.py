@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from phantom_reading import Phantom
@@ -109,3 +111,14 @@ def test_only_rows_that_rules_cannot_decide_name_a_series_or_a_study() -> None:
 
     assert [bool(row.get("T2")) for row in rows.values()] == [False, True, False, False]
     assert [bool(row["study"]) for row in rows.values()] == [False, False, False, True]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "plan", [plan for plan in PLANS if plan.index >= 4], ids=lambda plan: f"{plan.task.task} {plan.index}"
+)
+def test_longer_demos_can_be_made_with_other_people(plan: CasePlan) -> None:
+    made = build(replace(plan, seed=7))
+
+    assert made.files
+    assert (made.truth.label is None) == (plan.label_kind == "none")
