@@ -212,7 +212,7 @@ class Label(Rule):
         None,
         gt=0,
         le=1,
-        description="Fraction from which a voxel of a FRACTIONAL segmentation counts; None: such objects are refused.",
+        description="Fraction from which a voxel of a FRACTIONAL segmentation counts; None: only 0 and 1 are taken.",
     )
     precedence: tuple[str, ...] = Field((), description="Class names, strongest first, where masks overlap.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
+from pydicom.errors import BytesLengthException
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_modality_lut
 from pydicom.uid import UID
@@ -22,6 +24,9 @@ from pipeline.model.syntax import DECODERS, DECODING_ERRORS, LOSSY_SYNTAXES
 from pipeline.model.volume import Quantity, Volume
 
 Pixels = npt.NDArray[Any]
+
+READING_ERRORS = (*DECODING_ERRORS, BytesLengthException, struct.error)
+"""Whatever pydicom raises where an element or the pixel data do not fit their description."""
 
 COSINE_TOLERANCE = 1e-3
 """How far row and column of ImageOrientationPatient may be from unit length and from a right angle: rounding
@@ -105,20 +110,28 @@ def _check_images(slices: Sequence[Dataset]) -> None:
         if _whole(dataset, "NumberOfFrames", 1) != 1:
             raise GeometryError("unsupported-multiframe", wanted="one frame", found="several", where=where)
         is_single = _whole(dataset, "SamplesPerPixel", 0) == 1
-        if not is_single or dataset.get("PhotometricInterpretation") != "MONOCHROME2":
+        if not is_single or _value(dataset, "PhotometricInterpretation") != "MONOCHROME2":
             wanted = "SamplesPerPixel 1 and PhotometricInterpretation MONOCHROME2"
             raise IntensityError("not-grayscale", wanted=wanted, found="another pixel format", where=where)
     if len(slices) < 2:
         raise GeometryError("single-slice", wanted="at least two slices", found=str(len(slices)))
-    frames = {str(dataset.get("FrameOfReferenceUID") or "") for dataset in slices}
+    frames = {str(_value(dataset, "FrameOfReferenceUID") or "") for dataset in slices}
     if len(frames) > 1:
         raise GeometryError("frame-of-reference", wanted="one frame of reference", found=str(len(frames)))
+
+
+def _value(dataset: Dataset, keyword: str) -> Any:
+    """Return an element's value, None where it is absent or empty, NaN where it does not parse."""
+    try:
+        return dataset.get(keyword)
+    except READING_ERRORS:
+        return float("nan")
 
 
 def _whole(dataset: Dataset, keyword: str, missing: int) -> int:
     """Return an element as a whole number, or `missing` where it is absent, empty or no such number."""
     try:
-        return int(dataset.get(keyword, missing))
+        return int(_value(dataset, keyword))
     except (TypeError, ValueError):
         return missing
 
@@ -126,7 +139,7 @@ def _whole(dataset: Dataset, keyword: str, missing: int) -> int:
 def _number(dataset: Dataset, keyword: str) -> float:
     """Return an element as a number, NaN where it is absent, empty or no such number."""
     try:
-        return float(dataset.get(keyword, "nan"))
+        return float(_value(dataset, keyword))
     except (TypeError, ValueError):
         return float("nan")
 
@@ -134,7 +147,7 @@ def _number(dataset: Dataset, keyword: str) -> float:
 def _numbers(dataset: Dataset, keyword: str, count: int, where: str) -> Vector:
     """Return an element's finite numbers, as many as `count`."""
     try:
-        numbers = np.array(dataset.get(keyword), dtype=np.float64).reshape(-1)
+        numbers = np.array(_value(dataset, keyword), dtype=np.float64).reshape(-1)
     except (TypeError, ValueError):
         numbers = np.empty(0)
     if numbers.size != count or not np.isfinite(numbers).all():
@@ -180,9 +193,9 @@ def _stated_spacing(slices: Sequence[Dataset]) -> float | None:
 
 def _rescale(dataset: Dataset, quantity: Quantity, where: str) -> _Rescale:
     """Return the slice's own rescale; without one, stored numbers are the values, except in CT."""
-    if dataset.get("ModalityLUTSequence"):
+    if _value(dataset, "ModalityLUTSequence"):
         return _Rescale(lut=dataset)
-    given = [name for name in ("RescaleSlope", "RescaleIntercept") if dataset.get(name) is not None]
+    given = [name for name in ("RescaleSlope", "RescaleIntercept") if _value(dataset, name) is not None]
     if not given and quantity is not Quantity.HOUNSFIELD:
         return _Rescale()
     slope, intercept = _number(dataset, "RescaleSlope"), _number(dataset, "RescaleIntercept")
@@ -197,13 +210,16 @@ def _stored(dataset: Dataset, where: str) -> Pixels:
     """Return the slice's stored numbers (PS3.5 8.1.1), shape (rows, columns)."""
     raw = _decoded(dataset, where)
     bits, high = _whole(dataset, "BitsStored", 0), _whole(dataset, "HighBit", -1)
-    if raw.shape != (dataset.Rows, dataset.Columns) or raw.dtype.kind not in "iu":
+    if raw.shape != (_whole(dataset, "Rows", 0), _whole(dataset, "Columns", 0)) or raw.dtype.kind not in "iu":
         wanted = "Rows x Columns whole numbers"
         raise SourceError("undecodable", wanted=wanted, found="another array", where=where)
     if not 1 <= bits <= high + 1 <= 8 * raw.dtype.itemsize:
         wanted = "BitsStored and HighBit within BitsAllocated"
         raise SourceError("undecodable", wanted=wanted, found="others", where=where)
-    shifted = raw >> (high + 1 - bits)
+    unused = high + 1 - bits
+    shifted = raw >> unused
+    if (shifted << unused != raw).any():
+        raise _unused_bits(bits, where)
     low, most = int(shifted.min()), int(shifted.max())
     is_signed, half = raw.dtype.kind == "i", 1 << (bits - 1)
     if (-half <= low and most < half) if is_signed else most < 2 * half:
@@ -212,10 +228,14 @@ def _stored(dataset: Dataset, where: str) -> Pixels:
         # The bits above HighBit mean nothing, so the highest stored bit is the sign, extended or not.
         wide = shifted.astype(np.int64)
         return np.where(wide < half, wide, wide - 2 * half).astype(raw.dtype)
-    # Overlays in these bits, an undeclared sign, or numbers too large for the header: only the site knows
-    # which, and each reading gives other values.
-    wanted = f"stored numbers of {bits} bits"
-    raise IntensityError("out-of-range", wanted=wanted, found="bits set above HighBit", where=where)
+    raise _unused_bits(bits, where)
+
+
+def _unused_bits(bits: int, where: str) -> IntensityError:
+    # Overlays in these bits, an undeclared sign, or a wrong header: only the site knows which, and each
+    # reading gives other values.
+    wanted = f"stored numbers of {bits} bits, the highest at HighBit"
+    return IntensityError("out-of-range", wanted=wanted, found="bits set beside them", where=where)
 
 
 def _decoded(dataset: Dataset, where: str) -> Pixels:
@@ -228,7 +248,7 @@ def _decoded(dataset: Dataset, where: str) -> Pixels:
             warnings.simplefilter("error")
             warnings.filterwarnings("ignore", message="The pixel data is .* excess padding")
             raw, _ = get_decoder(UID(syntax)).as_array(dataset, raw=True, **options)
-    except DECODING_ERRORS as error:
+    except READING_ERRORS as error:
         wanted = "pixel data that fit their description"
         found = f"{type(error).__name__} from the decoder"
         raise SourceError("undecodable", wanted=wanted, found=found, where=where) from error
@@ -270,7 +290,7 @@ def _values(pixels: Pixels, rescale: _Rescale, where: str) -> npt.NDArray[np.flo
         return scaled
     try:
         return apply_modality_lut(pixels, rescale.lut).astype(np.float64)
-    except DECODING_ERRORS as error:
+    except READING_ERRORS as error:
         found = type(error).__name__
         raise IntensityError("rescale-missing", wanted="a usable LUT", found=found, where=where) from error
 
@@ -300,7 +320,9 @@ def _rescale_facts(rescales: Sequence[_Rescale]) -> Json:
 
 def _storage_facts(ordered: Sequence[Dataset], stored: Sequence[Pixels]) -> dict[str, Json]:
     syntaxes = sorted({str(dataset.file_meta.TransferSyntaxUID) for dataset in ordered})
-    is_declared_lossy = any(str(dataset.get("LossyImageCompression") or "") == "01" for dataset in ordered)
+    is_declared_lossy = any(
+        str(_value(dataset, "LossyImageCompression") or "") == "01" for dataset in ordered
+    )
     bits = {
         f"{p.dtype.name}, {_whole(d, 'BitsStored', 0)} bits" for p, d in zip(stored, ordered, strict=True)
     }

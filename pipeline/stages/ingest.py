@@ -256,7 +256,10 @@ def _stack(files: Sequence[SourceFile], code: str | None) -> Stack:
     """Return a stack with its slices in the order of the normal; ties in the order of the digests."""
     ordered = sorted(files, key=lambda file: (distance_along_normal(file.facts), file.ref.digest))
     first: Mapping[str, object] = ordered[0].facts
-    derived = {"plane": nearest_plane(first), "slices": len(ordered)}
+    derived: dict[str, object] = {"plane": nearest_plane(first), "slices": len(ordered)}
+    if len(ordered) > 1:
+        steps = np.diff([distance_along_normal(file.facts) for file in ordered])
+        derived["slice_step_mm"] = float(np.median(steps))
     return Stack(tuple(ordered), {**first, **derived}, code)
 
 

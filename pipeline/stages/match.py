@@ -195,7 +195,9 @@ def _warnings(channel: Channel, facts: Facts) -> list[str]:
 
 def _measures(keyword: str, facts: Facts) -> list[float]:
     value = facts.get("PixelSpacing" if keyword == "voxel_size_mm" else keyword)
-    values: Sequence[object] = value if isinstance(value, list) else [value]
+    values: list[object] = list(value) if isinstance(value, list) else [value]
+    if keyword == "voxel_size_mm":
+        values.append(facts.get("slice_step_mm"))
     return [number for number in map(_number, values) if number == number]
 
 

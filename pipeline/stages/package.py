@@ -11,7 +11,7 @@ from pipeline.model.plan import TRAINING
 from pipeline.model.record import Json, Refusal
 from pipeline.model.rules import PublishedSplit, TaskRules
 
-_LABEL_ROOMS = ("label", "rasterise")
+_LABEL_ROOMS = ("annotation", "rasterise", "label")
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from pydicom import DataElement, Dataset
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate, generate_frames
+from pydicom.errors import BytesLengthException
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.tag import Tag
 from pydicom.uid import UID, ExplicitVRLittleEndian
@@ -29,6 +30,9 @@ from pipeline.model.errors import GeometryError, SourceError
 from pipeline.model.syntax import DECODERS, DECODING_ERRORS, LOSSY_SYNTAXES
 
 Numbers = npt.NDArray[np.float64]
+
+READING_ERRORS = (*DECODING_ERRORS, BytesLengthException, struct.error)
+"""Whatever pydicom raises where an element or the pixel data do not fit their description."""
 
 CLASSIC = {
     "1.2.840.10008.5.1.4.1.1.2.1": "1.2.840.10008.5.1.4.1.1.2",
@@ -147,15 +151,23 @@ def unfold(dataset: Dataset) -> tuple[Dataset, ...]:
     """
     if "PerFrameFunctionalGroupsSequence" in dataset:
         return tuple(_frames(dataset))
-    if _whole(dataset.get("NumberOfFrames"), 1) != 1 or str(dataset.get("SOPClassUID")) in CLASSIC:
+    if _whole(_value(dataset, "NumberOfFrames"), 1) != 1 or str(_value(dataset, "SOPClassUID")) in CLASSIC:
         wanted = "functional groups for each frame"
         raise GeometryError("unsupported-multiframe", wanted=wanted, found="none", where="unfold")
-    kinds = [str(word).upper() for word in _listed(dataset.get("ImageType"))]
+    kinds = [str(word).upper() for word in _listed(_value(dataset, "ImageType"))]
     if "MOSAIC" in kinds:
         return _mosaic(dataset)
     if "VFRAME" in kinds and "ImagePositionPatient" not in dataset:
         return _grid(dataset)
     return (dataset,)
+
+
+def _value(dataset: Dataset, keyword: str) -> Any:
+    """Return an element's value, None where it is absent, empty or does not parse."""
+    try:
+        return dataset.get(keyword)
+    except READING_ERRORS:
+        return None
 
 
 def _whole(value: object, missing: int) -> int:
@@ -176,12 +188,12 @@ def _listed(value: Any) -> list[Any]:
 
 def _frames(dataset: Dataset) -> Iterator[Dataset]:
     """Yield each frame with the elements of its functional groups, its own before the shared ones."""
-    classic = CLASSIC.get(str(dataset.get("SOPClassUID")))
+    classic = CLASSIC.get(str(_value(dataset, "SOPClassUID")))
     if classic is None:
         wanted = "an enhanced CT, MR or PET image"
         raise GeometryError("unsupported-multiframe", wanted=wanted, found="another kind", where="unfold")
     own = _items(dataset, "PerFrameFunctionalGroupsSequence")
-    if len(own) != _whole(dataset.get("NumberOfFrames"), 0):
+    if len(own) != _whole(_value(dataset, "NumberOfFrames"), 0):
         wanted, found = "one item of functional groups for each frame", f"{len(own)} items"
         raise GeometryError("unsupported-multiframe", wanted=wanted, found=found, where="unfold")
     shared = _items(dataset, "SharedFunctionalGroupsSequence")
@@ -201,7 +213,7 @@ def _frames(dataset: Dataset) -> Iterator[Dataset]:
 
 def _items(dataset: Dataset, keyword: str) -> Sequence[Dataset]:
     """Return the items of a sequence, none where it is absent or no sequence."""
-    return [item for item in _listed(dataset.get(keyword)) if isinstance(item, Dataset)]
+    return [item for item in _listed(_value(dataset, keyword)) if isinstance(item, Dataset)]
 
 
 def _without(dataset: Dataset, keywords: Sequence[str]) -> Dataset:
@@ -252,7 +264,7 @@ def _hand_on(item: Dataset, source: str, frame: Dataset, target: str) -> None:
         elif vr == "IS":
             value = round(float(value))
         _put(frame, target, value)
-    except (TypeError, ValueError):
+    except READING_ERRORS:
         return
 
 
@@ -276,7 +288,7 @@ def _frame_pixels(dataset: Dataset, count: int) -> Sequence[bytes]:
             size = bits // 8
             frames = [pixels[begin : begin + size] for begin in range(0, size * count, size)]
             frames = [frame for frame in frames if len(frame) == size and bits % 8 == 0]
-    except DECODING_ERRORS as error:
+    except READING_ERRORS as error:
         raise _undecodable("pixel data that fit their description", type(error).__name__) from error
     if len(frames) != count:
         raise _undecodable(f"{count} frames of pixel data", f"{len(frames)}")
@@ -317,16 +329,16 @@ def _mosaic_places(
     dataset: Dataset, stated: Numbers, shape: tuple[int, ...], side: int
 ) -> tuple[Numbers, Numbers]:
     """Return the position of a mosaic's first slice and the step to the next, LPS+ mm."""
-    row, column = np.split(_floats(dataset.get("ImageOrientationPatient"), 6), 2)
-    between_rows, between_columns = _floats(dataset.get("PixelSpacing"), 2)
+    row, column = np.split(_floats(_value(dataset, "ImageOrientationPatient"), 6), 2)
+    between_rows, between_columns = _floats(_value(dataset, "PixelSpacing"), 2)
     normal = np.cross(row, column)
     # The header states on which side of the plane the next slice lies; its digits are fewer than the plane's.
     way = float(np.dot(normal, stated))
     # The position is the corner of an image of the mosaic's size whose centre is that of the first slice.
     rows, columns = shape[0] * (side - 1) / 2, shape[1] * (side - 1) / 2
-    corner = _floats(dataset.get("ImagePositionPatient"), 3)
+    corner = _floats(_value(dataset, "ImagePositionPatient"), 3)
     first = corner + row * between_columns * columns + column * between_rows * rows
-    step = normal * np.sign(way) * _floats(dataset.get("SpacingBetweenSlices"), 1)
+    step = normal * np.sign(way) * _floats(_value(dataset, "SpacingBetweenSlices"), 1)
     # Not a number fails every comparison, so the good case is the one that is asked for.
     if not (abs(abs(way) - 1) < NORMAL_TOLERANCE and np.isfinite([first, step]).all()):
         raise _layout("a mosaic's position, spacing, and normal along that of its plane")
@@ -337,7 +349,7 @@ def _grid(dataset: Dataset) -> tuple[Dataset, ...]:
     """Return the slices of a United Imaging grid: rows of tiles, each with a position of its own."""
     places = [item for item in _listed(_private(dataset, 0x0065, UIH, 0x51)) if isinstance(item, Dataset)]
     count = _whole(_private(dataset, 0x0065, UIH, 0x50), 0)
-    positions = [_floats(item.get("ImagePositionPatient"), 3) for item in places]
+    positions = [_floats(_value(item, "ImagePositionPatient"), 3) for item in places]
     if count < 1 or count != len(places) or not np.isfinite(positions).all():
         raise _layout("a grid's number of images and the position of each")
     across = isqrt(count - 1) + 1
@@ -357,7 +369,7 @@ def _private(dataset: Dataset, group: int, creator: str, offset: int) -> Any:
     """Return the value of a private element, None where it or its creator is absent or does not parse."""
     try:
         return dataset.private_block(group, creator)[offset].value
-    except (KeyError, TypeError, ValueError):
+    except READING_ERRORS:
         return None
 
 
@@ -379,7 +391,7 @@ def _tiles(dataset: Dataset, down: int, across: int, count: int) -> Sequence[npt
             warnings.simplefilter("error")
             warnings.filterwarnings("ignore", message="The pixel data is .* excess padding")
             pixels, _ = get_decoder(syntax).as_array(dataset, raw=True, **options)
-    except DECODING_ERRORS as error:
+    except READING_ERRORS as error:
         raise _undecodable("pixel data that fit their description", type(error).__name__) from error
     if pixels.ndim != 2 or pixels.shape[0] % down or pixels.shape[1] % across:
         raise _layout(f"an image of {down} x {across} equal tiles")
@@ -391,7 +403,11 @@ def _tiles(dataset: Dataset, down: int, across: int, count: int) -> Sequence[npt
 def _tile_base(dataset: Dataset, kind: str) -> Dataset:
     """Return what all tiles have in common."""
     base = _without(dataset, TILED_KEYWORDS)
-    _put(base, "ImageType", [word for word in _listed(dataset.ImageType) if str(word).upper() != kind])
+    _put(
+        base,
+        "ImageType",
+        [word for word in _listed(_value(dataset, "ImageType")) if str(word).upper() != kind],
+    )
     if _syntax(dataset) in LOSSY_SYNTAXES:
         _put(base, "LossyImageCompression", "01")
     return base
