@@ -14,6 +14,7 @@ import pytest
 import SimpleITK
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.misc import is_dicom
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
@@ -335,6 +336,20 @@ def test_unused_bits_below_and_a_sign_not_extended_are_read_as_the_standard_says
     ]
     for slices in (low, high):
         assert convert(slices, Quantity.ARBITRARY).value.data[:, :, 0].T.tolist() == expected
+
+
+def test_bits_below_the_lowest_are_refused_too():
+    pixels = np.array([[16, 32], [48, 65]], dtype=np.uint16)
+    slices = [one_slice((0, 0, z), pixels, BitsStored=12, HighBit=15) for z in (0, 1)]
+    assert refusal(slices).code == "out-of-range"
+
+
+def test_an_element_that_does_not_parse_is_refused_and_not_taken_as_absent():
+    for keyword, code in (("ImagePositionPatient", "missing-geometry"), ("RescaleSlope", "rescale-missing")):
+        slices = series(RescaleSlope=1, RescaleIntercept=0)
+        tag = pydicom.tag.Tag(keyword)
+        slices[1][tag] = RawDataElement(tag, "ES", 4, b"1\\2 ", 0, False, True)
+        assert refusal(slices).code == code
 
 
 @pytest.mark.parametrize(("value", "signed"), [(0x1000, 0), (0xF830, 0), (0x4800, 1)])
