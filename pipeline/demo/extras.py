@@ -14,7 +14,8 @@ from pydicom.sequence import Sequence as Items
 
 from pipeline.demo.anatomy import chance
 from pipeline.demo.geometry import centred, cosines
-from pipeline.demo.objects import MEDIA_DIRECTORY, Series, Study, encode, patient_and_study, slices
+from pipeline.demo.header import Study, patient_and_study
+from pipeline.demo.objects import MEDIA_DIRECTORY, Series, encode, slices
 from pipeline.demo.placing import Placing, Sent
 from pipeline.demo.protocols import image_type, parameters, series_description
 

@@ -19,7 +19,7 @@ from pydicom.sequence import Sequence as Items
 from pydicom.sr.coding import Code
 
 from pipeline.demo.geometry import Acquisition, decimal_string, to_ras
-from pipeline.demo.objects import Study, patient_and_study
+from pipeline.demo.header import Study, patient_and_study
 from pipeline.demo.outline import outlines
 from pipeline.demo.sites import uid
 from pipeline.model.volume import Affine

@@ -15,12 +15,12 @@ import numpy.typing as npt
 from pydicom import Dataset, dcmwrite
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.sequence import Sequence as Items
 from pydicom.uid import UID
 
 from pipeline.demo.geometry import Acquisition, decimal_string
+from pipeline.demo.header import Study, filled, patient_and_study
 from pipeline.demo.private import private_elements
-from pipeline.demo.sites import Identity, Site, uid
+from pipeline.demo.sites import uid
 
 Stored = npt.NDArray[np.int32]
 """Numbers as the file holds them, shape (columns, rows, slices)."""
@@ -50,36 +50,6 @@ _GDCM_SYNTAXES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Study:
-    """One examination of one made-up patient at one site; `words` seed its UIDs and chances."""
-
-    identity: Identity
-    site: Site
-    modality: str
-    region: str
-    words: tuple[str | int, ...]
-    is_turned: bool = False
-
-    @property
-    def study_uid(self) -> str:
-        """Study Instance UID."""
-        return uid("study", *self.words)
-
-    @property
-    def frame_uid(self) -> str:
-        """Frame of Reference UID of everything scanned without moving."""
-        return uid("frame", *self.words)
-
-    def series_uid(self, name: str) -> str:
-        """Series Instance UID of the series with this inner name."""
-        return uid("series", name, *self.words)
-
-    def instance_uid(self, name: str, number: int) -> str:
-        """SOP Instance UID of one instance of a series."""
-        return uid("instance", name, number, *self.words)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Series:
     """One series: its inner name (never written), what the header says, where it lies, and its numbers."""
@@ -94,67 +64,6 @@ class Series:
     is_signed: bool
     rescale: tuple[str, str] | None
     elements: Mapping[str, object] = field(default_factory=dict)
-
-
-def patient_and_study(study: Study) -> Dataset:
-    """Return the patient, study and equipment elements: every usual place for a name."""
-    who, site = study.identity, study.site
-    dataset = Dataset()
-    if site.character_set != "ISO_IR 6":
-        dataset.SpecificCharacterSet = site.character_set
-    values: dict[str, object] = {
-        "StudyInstanceUID": study.study_uid,
-        "PatientName": who.patient_name,
-        "PatientID": who.patient_id,
-        "IssuerOfPatientID": site.institution,
-        "OtherPatientIDs": who.other_id,
-        "OtherPatientNames": who.other_name,
-        "PatientMotherBirthName": who.mother,
-        "PatientBirthDate": who.birth_date,
-        "PatientSex": "F" if int(who.phone[-1]) % 2 else "M",
-        "PatientAge": f"{int(who.study_date[:4]) - int(who.birth_date[:4]):03d}Y",
-        "PatientWeight": str(50 + int(who.phone[-2:]) % 45),
-        "PatientAddress": who.street,
-        "PatientTelephoneNumbers": who.phone,
-        "PatientComments": who.comment,
-        "StudyDate": who.study_date,
-        "StudyTime": "101502.118000",
-        "StudyID": who.study_id,
-        "AccessionNumber": who.accession,
-        "StudyDescription": who.study_description,
-        "ReferringPhysicianName": who.referring,
-        "PerformingPhysicianName": who.performing,
-        "NameOfPhysiciansReadingStudy": who.reading,
-        "OperatorsName": who.operator,
-        "RequestingPhysician": who.requesting,
-        "InstitutionName": site.institution,
-        "InstitutionAddress": site.address,
-        "InstitutionalDepartmentName": site.department,
-        "Manufacturer": site.manufacturer,
-        "ManufacturerModelName": f"Phantom {study.modality}-{site.model}",
-        "SoftwareVersions": site.software.split("\\"),
-        "DeviceSerialNumber": site.serial,
-        "StationName": "PHANTOM-TURNED" if study.is_turned else site.station,
-        "RequestAttributesSequence": Items([_request(who)]),
-    }
-    return _filled(dataset, values)
-
-
-def _request(who: Identity) -> Dataset:
-    return _filled(
-        Dataset(),
-        {
-            "RequestedProcedureID": who.procedure_id,
-            "ScheduledProcedureStepID": who.order,
-            "RequestedProcedureDescription": who.study_description,
-        },
-    )
-
-
-def _filled(dataset: Dataset, values: Mapping[str, object]) -> Dataset:
-    for keyword, value in values.items():
-        setattr(dataset, keyword, value)
-    return dataset
 
 
 def slices(study: Study, series: Series) -> list[Dataset]:
@@ -172,10 +81,10 @@ def slices(study: Study, series: Series) -> list[Dataset]:
 def _slice(study: Study, series: Series, k: int, shared: Dataset) -> Dataset:
     dataset = Dataset()
     dataset.update(shared)
-    _filled(dataset, _series_values(study, series))
-    _filled(dataset, _slice_values(study, series, k))
-    _filled(dataset, _pixel_values(series, k))
-    _filled(dataset, series.elements)
+    filled(dataset, _series_values(study, series))
+    filled(dataset, _slice_values(study, series, k))
+    filled(dataset, _pixel_values(series, k))
+    filled(dataset, series.elements)
     return dataset
 
 
@@ -215,6 +124,7 @@ def _slice_values(study: Study, series: Series, k: int) -> dict[str, object]:
         "InstanceCreationTime": f"1030{number % 60:02d}.500000",
         "AcquisitionDate": date,
         "AcquisitionTime": "101733.750000",
+        "AcquisitionDateTime": f"{date}101733.750000",
         "ContentDate": date,
         "ContentTime": f"1018{number % 60:02d}.125000",
     }

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from pydicom import Dataset
 
-from pipeline.demo.objects import IMPLEMENTATION, Study, encode
+from pipeline.demo.header import Study
+from pipeline.demo.objects import IMPLEMENTATION, encode
 
 _LABEL_NAMES = {
     "nifti": "segmentation.nii.gz",

@@ -14,7 +14,8 @@ from pipeline.demo.answers import Truth
 from pipeline.demo.cases import MASK_KINDS, ChannelPlan, TaskPlan
 from pipeline.demo.extras import extras_of
 from pipeline.demo.geometry import LPS_TO_RAS, Acquisition, Triple, centred, cosines, half_turn
-from pipeline.demo.objects import Series, Study, encode, shuffled, slices
+from pipeline.demo.header import Study
+from pipeline.demo.objects import Series, encode, shuffled, slices
 from pipeline.demo.placing import Placing, Sent
 from pipeline.demo.protocols import image_type, parameters, series_description
 from pipeline.demo.sites import SITES, Site, patient

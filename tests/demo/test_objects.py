@@ -7,7 +7,8 @@ import pytest
 from pydicom import Dataset, dcmread
 
 from pipeline.demo.geometry import centred, cosines
-from pipeline.demo.objects import SYNTAXES, Series, Study, encode, shuffled, slices
+from pipeline.demo.header import Study
+from pipeline.demo.objects import SYNTAXES, Series, encode, shuffled, slices
 from pipeline.demo.sites import SITES, patient
 
 SITE = SITES[1]

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 from phantom_reading import Phantom
 
+from pipeline.demo.header import Study
 from pipeline.demo.placing import Placing, Sent
+from pipeline.demo.sites import SITES, patient
 
 
 def delivered(phantom: Phantom, task: str, index: int) -> tuple[Path, dict[str, object]]:
@@ -87,8 +89,5 @@ def test_what_is_sent_adds_up() -> None:
     assert both.files == {"a": b"1", "b": b"2"}
 
 
-def _study(task: str):  # type: ignore[no-untyped-def]  # a stand-in with what Placing asks of a study
-    from pipeline.demo.objects import Study
-    from pipeline.demo.sites import SITES, patient
-
+def _study(task: str) -> Study:
     return Study(patient(SITES[0], seed=(0,)), SITES[0], "CT", "CHEST", (0, task, 0))
