@@ -129,17 +129,36 @@ def _listed(value: object) -> list[object]:
 def _by_series(images: Iterable[SourceFile]) -> Iterable[list[SourceFile]]:
     series: dict[Hashable, list[SourceFile]] = defaultdict(list)
     for file in images:
-        series[(file.task, file.text("StudyInstanceUID"), file.text("SeriesInstanceUID"))].append(file)
+        # Pseudonymisers give two persons one UID now and then: a volume never mixes persons.
+        names = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
+        series[(file.task, *map(file.text, names))].append(file)
     return series.values()
 
 
 def _stacks(series: Sequence[SourceFile]) -> Iterable[Stack]:
-    """Yield the stacks of one series, in the order of their first files."""
+    """Yield the stacks of one series; the order in which its files came decides nothing."""
     conflicting = _conflicting(series)
-    for group in _alike(series):
+    for group in _alike(sorted(series, key=_by_direction)):
         code = "conflicting-duplicates" if any(file.ref in conflicting for file in group) else None
         for volume, fault in _told_apart(group) if code is None else [(group, code)]:
             yield _stack(volume, fault)
+
+
+def _by_direction(file: SourceFile) -> tuple[object, ...]:
+    """Return what slices of a series are sorted by: direction and pixel spacing, then place."""
+    return (*map(_known, _plane_numbers(file.facts)), *_by_place(file))
+
+
+def _by_place(file: SourceFile) -> tuple[object, ...]:
+    """Return what slices of one direction are sorted by: the position along the normal, then any difference."""
+    return (
+        _known(distance_along_normal(file.facts)), file.ref.digest, -1 if file.frame is None else file.frame
+    )  # fmt: skip
+
+
+def _known(number: float) -> tuple[bool, float]:
+    """Return a number to sort by: NaN, which would sort nowhere, last."""
+    return (True, 0.0) if np.isnan(number) else (False, float(number))
 
 
 def _conflicting(series: Sequence[SourceFile]) -> set[SourceRef]:
@@ -164,12 +183,9 @@ def _alike(series: Sequence[SourceFile]) -> Iterable[list[SourceFile]]:
 
 
 def _kind_key(file: SourceFile) -> Hashable:
-    facts = file.facts
-    image_type = tuple(str(word) for word in _listed(facts.get("ImageType")))
-    return (
-        facts.get("Rows"), facts.get("Columns"), str(facts.get("EchoNumbers")), facts.get("EchoTime"),
-        image_type, facts.get("SOPClassUID"),
-    )  # fmt: skip
+    # As text: a damaged element may hold several values, or NaN, which differs from itself.
+    names = ("Rows", "Columns", "EchoNumbers", "EchoTime", "ImageType", "SOPClassUID")
+    return tuple(str(file.facts.get(name)) for name in names)
 
 
 def _plane_numbers(facts: Facts) -> npt.NDArray[np.float64]:
@@ -182,7 +198,8 @@ def _numbers(value: object, count: int) -> npt.NDArray[np.float64]:
     listed = _listed(value)
     if len(listed) != count or not all(isinstance(item, (int, float)) for item in listed):
         return np.full(count, np.nan)
-    return np.array(listed, dtype=np.float64)
+    numbers = np.array(listed, dtype=np.float64)
+    return numbers if np.isfinite(numbers).all() else np.full(count, np.nan)
 
 
 def _is_near(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> bool:
@@ -216,6 +233,8 @@ def _repeats(group: Sequence[SourceFile]) -> list[list[SourceFile]]:
     The n-th instance of each position, counted by InstanceNumber, is of the n-th time point; only where every
     position has as many as NumberOfTemporalPositions says (PS3.3 C.8.13.5.1).
     """
+    if any(np.isnan(distance_along_normal(file.facts)) for file in group):
+        return [list(group)]
     ordered = sorted(group, key=lambda file: _instance_number(file.facts))
     seen: Counter[int] = Counter()
     repeats: dict[int, list[SourceFile]] = defaultdict(list)
@@ -223,8 +242,8 @@ def _repeats(group: Sequence[SourceFile]) -> list[list[SourceFile]]:
         place = round(distance_along_normal(file.facts) / POSITION_TOLERANCE_MM)
         repeats[seen[place]].append(file)
         seen[place] += 1
-    said = {file.facts.get("NumberOfTemporalPositions") for file in group}
-    return list(repeats.values()) if said == {len(repeats)} else [list(group)]
+    said = {file.text("NumberOfTemporalPositions") for file in group}
+    return list(repeats.values()) if said == {str(len(repeats))} else [list(group)]
 
 
 def _instance_number(facts: Facts) -> int:
@@ -254,11 +273,11 @@ def _shares_positions(group: Sequence[SourceFile]) -> bool:
 
 def _stack(files: Sequence[SourceFile], code: str | None) -> Stack:
     """Return a stack with its slices in the order of the normal; ties in the order of the digests."""
-    ordered = sorted(files, key=lambda file: (distance_along_normal(file.facts), file.ref.digest))
+    ordered = sorted(files, key=_by_place)
     first: Mapping[str, object] = ordered[0].facts
     derived: dict[str, object] = {"plane": nearest_plane(first), "slices": len(ordered)}
-    if len(ordered) > 1:
-        steps = np.diff([distance_along_normal(file.facts) for file in ordered])
+    steps = np.diff([distance_along_normal(file.facts) for file in ordered])
+    if len(steps) and np.isfinite(steps).all():
         derived["slice_step_mm"] = float(np.median(steps))
     return Stack(tuple(ordered), {**first, **derived}, code)
 

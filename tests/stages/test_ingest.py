@@ -1,0 +1,332 @@
+"""Slices fall into stacks by what their headers say, in whatever order they come; nothing gets lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.model.series import Kind, SourceFile, SourceRef, Stack
+from pipeline.stages.ingest import Grouping, ingest, nearest_plane
+
+AXIAL, SAGITTAL, CORONAL = [1, 0, 0, 0, 1, 0], [0, 1, 0, 0, 0, -1], [1, 0, 0, 0, 0, -1]
+_NORMAL = {tuple(AXIAL): 2, tuple(SAGITTAL): 0, tuple(CORONAL): 1}
+
+
+def file(
+    name: str, kind: Kind = Kind.IMAGE, code: str | None = None, *, digest: str = "", task: str | None = None,
+    **facts: Any,
+) -> SourceFile:  # fmt: skip
+    ref = SourceRef(f"/in/{name}", None, digest or f"digest of {name}", 1)
+    return SourceFile(ref, name, task, kind, code, facts)
+
+
+def one_slice(name: str, z: float, **facts: Any) -> SourceFile:
+    """Return a slice at `z` mm along the normal of its plane."""
+    given = {
+        "SOPInstanceUID": f"1.{name}", "SeriesInstanceUID": "1.2", "StudyInstanceUID": "1", "PatientID": "p",
+        "SOPClassUID": "CT", "ImageType": ["ORIGINAL", "PRIMARY"], "Rows": 4, "Columns": 4,
+        "PixelSpacing": [1.0, 1.0], "ImageOrientationPatient": AXIAL,
+    } | facts  # fmt: skip
+    if "ImagePositionPatient" not in facts:
+        position = [0.0, 0.0, 0.0]
+        position[_NORMAL.get(tuple(given["ImageOrientationPatient"] or ()), 2)] = z
+        given["ImagePositionPatient"] = position
+    given = {keyword: value for keyword, value in given.items() if value is not None}
+    return file(name, **given)
+
+
+def series(prefix: str, count: int = 4, **facts: Any) -> list[SourceFile]:
+    return [one_slice(f"{prefix}{z}", 3.0 * z, **facts) for z in range(count)]
+
+
+def names(stack: Stack) -> list[str]:
+    return [one.ref.path.rpartition("/")[2] for one in stack.files]
+
+
+def stacks_of(files: Sequence[SourceFile]) -> dict[str, str | None]:
+    """Return the slices of each stack, in order, and its code."""
+    return {" ".join(names(stack)): stack.code for stack in ingest(files).stacks}
+
+
+def aside(files: Sequence[SourceFile]) -> dict[str, str]:
+    return {one.inside: code for one, code in ingest(files).set_aside}
+
+
+def refs(grouping: Grouping) -> list[SourceRef]:
+    found = [one.ref for stack in grouping.stacks for one in stack.files]
+    found += [one.ref for one in (*grouping.labels, *grouping.tables)]
+    return found + [one.ref for one, _ in grouping.set_aside]
+
+
+TURNED = [[1, 0, k * 4e-4, 0, 1, 0] for k in range(5)]
+"""Cosines of which neighbours are one within tolerance, and the first and the last are not."""
+
+MIXED = [
+    *series("a"),
+    *series("b", SeriesInstanceUID="1.3", ImageOrientationPatient=SAGITTAL),
+    *series("e", SeriesInstanceUID="1.4", EchoNumbers=1),
+    *series("f", SeriesInstanceUID="1.4", EchoNumbers=2),
+    *series("t", SeriesInstanceUID="1.5", AcquisitionNumber=1),
+    *series("u", SeriesInstanceUID="1.5", AcquisitionNumber=2),
+    *[one_slice(f"n{k}", 0, SeriesInstanceUID="1.6", ImageOrientationPatient=None) for k in range(3)],
+    *[one_slice(f"r{k}", k, SeriesInstanceUID="1.7", ImageOrientationPatient=TURNED[k]) for k in range(5)],
+    *[one_slice(f"d{k}", 0, SeriesInstanceUID="1.8") for k in range(3)],
+    one_slice("loc", 0, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]),
+    file("x.nii.gz", Kind.MASK), file("cases.csv", Kind.TABLE), file("note", Kind.OTHER, "not-dicom"),
+]  # fmt: skip
+
+
+def described(files: Sequence[SourceFile]) -> tuple[object, ...]:
+    grouping = ingest(files)
+    stacks = {tuple(names(stack)): (stack.code, dict(stack.facts)) for stack in grouping.stacks}
+    return stacks, {one.inside: code for one, code in grouping.set_aside}
+
+
+WANTED = described(MIXED)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.permutations(MIXED))
+def test_the_order_of_the_files_decides_nothing(files: list[SourceFile]) -> None:
+    assert described(files) == WANTED
+
+
+def test_every_file_is_in_exactly_one_place() -> None:
+    assert sorted(refs(ingest(MIXED)), key=str) == sorted((one.ref for one in MIXED), key=str)
+
+
+# Stacks
+
+
+def test_slices_are_ordered_along_the_normal() -> None:
+    files = series("s", 11)
+
+    assert stacks_of(files[::2] + files[1::2]) == {" ".join(f"s{z}" for z in range(11)): None}
+
+
+def test_a_stack_has_the_facts_of_its_first_slice_and_what_grouping_found() -> None:
+    (stack,) = ingest(series("s", 5, SeriesDescription="T2")).stacks
+
+    assert (stack.facts["plane"], stack.facts["slices"], stack.facts["SeriesDescription"]) == (
+        "axial",
+        5,
+        "T2",
+    )
+    assert stack.facts["ImagePositionPatient"] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("keyword", "first", "second"),
+    [
+        ("ImageOrientationPatient", AXIAL, SAGITTAL),
+        ("ImageOrientationPatient", AXIAL, [1, 0, 0, 0, -1, 0]),
+        ("PixelSpacing", [1.0, 1.0], [1.0, 1.1]),
+        ("Rows", 4, 5),
+        ("EchoNumbers", 1, 2),
+        ("EchoTime", 0, 4.6),
+        ("ImageType", ["ORIGINAL", "PRIMARY", "M"], ["ORIGINAL", "PRIMARY", "P"]),
+        ("SOPClassUID", "CT", "MR"),
+        ("PatientID", "p", "q"),
+        ("SeriesInstanceUID", "1.2", "1.3"),
+    ],
+)
+def test_what_is_not_one_volume_is_not_one_stack(keyword: str, first: object, second: object) -> None:
+    files = series("a", **{keyword: first}) + series("b", **{keyword: second})
+
+    # The flipped plane runs the other way.
+    assert sorted("".join(sorted(stack.replace(" ", ""))) for stack in stacks_of(files)) == [
+        "0123aaaa",
+        "0123bbbb",
+    ]
+    assert set(stacks_of(files).values()) == {None}
+
+
+def test_two_tasks_do_not_share_a_stack() -> None:
+    files = [file(f"{task}{z}", task=task, **one_slice(f"{z}", z).facts) for z in range(3) for task in "AB"]
+
+    assert stacks_of(files) == {"A0 A1 A2": None, "B0 B1 B2": None}
+
+
+def test_rounded_cosines_stay_together() -> None:
+    files = [
+        one_slice(f"s{z}", z, ImageOrientationPatient=[1, 0, 1e-6 * z, 0, 1, -1e-6 * z]) for z in range(6)
+    ]
+
+    assert stacks_of(files) == {"s0 s1 s2 s3 s4 s5": None}
+
+
+@pytest.mark.parametrize(
+    "keyword",
+    ["AcquisitionNumber", "TemporalPositionIdentifier", "DiffusionBValue", "SequenceName", "TriggerTime",
+     "AcquisitionTime"],
+)  # fmt: skip
+def test_volumes_at_equal_positions_are_told_apart(keyword: str) -> None:
+    files = series("a", **{keyword: 0}) + series("b", **{keyword: 1000})
+
+    assert stacks_of(files) == {"a0 a1 a2 a3": None, "b0 b1 b2 b3": None}
+
+
+def test_time_points_are_told_apart_by_the_order_of_instances() -> None:
+    files = [
+        one_slice(f"{t}{z}", z, InstanceNumber=1 + t * 3 + z, NumberOfTemporalPositions=2)
+        for t in range(2)
+        for z in range(3)
+    ]
+
+    assert stacks_of(files) == {"00 01 02": None, "10 11 12": None}
+    for facts in ({"NumberOfTemporalPositions": 3}, {"NumberOfTemporalPositions": None}):
+        silent = [one_slice(one.inside, int(one.inside[1]), **{**one.facts, **facts}) for one in files]
+        assert set(stacks_of(silent).values()) == {"duplicate-positions"}
+
+
+def test_four_slices_at_one_position_are_no_volume() -> None:
+    assert stacks_of([one_slice(f"s{k}", 7) for k in range(4)]) == {"s0 s1 s2 s3": "duplicate-positions"}
+
+
+def test_slices_that_nothing_tells_apart_are_refused() -> None:
+    files = series("a") + series("b", 3)
+
+    assert list(stacks_of(files).values()) == ["duplicate-positions"]
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"ImageOrientationPatient": None},
+        {"ImagePositionPatient": None},
+        {"ImagePositionPatient": [0.0, 0.0]},
+        {"ImagePositionPatient": ["a", "b", "c"]},
+        {"ImagePositionPatient": [float("nan"), 0, 0]},
+        {"ImagePositionPatient": [float("inf"), 0, float("inf")]},
+        {"ImageOrientationPatient": [float("inf")] * 6},
+        {"PixelSpacing": [1.0, "JANE"]},
+        {"EchoTime": [4.6, 5.0]},
+        {"EchoTime": float("nan")},
+        {"Rows": [4, 4]},
+        {"ImageType": "ORIGINAL"},
+        {"NumberOfTemporalPositions": [1, 2]},
+        {"InstanceNumber": "x"},
+    ],
+)
+def test_odd_headers_stop_nothing(facts: dict[str, Any]) -> None:
+    odd = [one_slice(f"s{z}", z, **facts) for z in range(3)]
+    also = [one_slice(f"t{z}", z // 2, SeriesInstanceUID="1.9", **(facts if z else {})) for z in range(4)]
+    grouping = ingest(odd + also)
+
+    assert sorted(refs(grouping), key=str) == sorted((one.ref for one in odd + also), key=str)
+
+
+def test_one_missing_position_among_shared_ones_is_refused() -> None:
+    files = [*series("a", 3), *series("b", 3)]
+    files[0] = one_slice("a0", 0, ImagePositionPatient=[])
+
+    assert set(stacks_of(files).values()) == {"duplicate-positions"}
+
+
+# Files of several slices
+
+
+def test_the_frames_of_a_file_are_its_slices() -> None:
+    frames = [{"ImagePositionPatient": [0, 0, 3.0 * z]} for z in (2, 0, 1)]
+    (stack,) = ingest([one_slice("m", 0, frames=frames)]).stacks
+
+    assert [one.frame for one in stack.files] == [1, 2, 0]
+    assert (stack.facts["slices"], stack.code) == (3, None)
+
+
+def test_a_frame_is_no_duplicate_of_its_neighbour() -> None:
+    frames = [{"ImagePositionPatient": [0, 0, 3.0 * z]} for z in range(3)]
+    copies = [one_slice("m", 0, frames=frames), one_slice("m", 0, frames=frames)]
+
+    assert [code for _, code in ingest(copies).set_aside] == ["duplicate"]
+    assert len(ingest(copies).stacks) == 1
+
+
+# Set aside
+
+
+def test_a_copy_is_set_aside_and_a_contradiction_is_refused() -> None:
+    files = series("s")
+    copy = file("copy", digest=files[1].ref.digest, **files[1].facts)
+    other = file("other", **files[1].facts)
+
+    assert aside([*files, copy]) == {"copy": "duplicate"}
+    assert stacks_of([*files, copy]) == {"s0 s1 s2 s3": None}
+    assert set(stacks_of([*files, other]).values()) == {"conflicting-duplicates"}
+
+
+def test_one_file_under_two_instances_is_no_copy() -> None:
+    files = [file(f"s{z}", digest="same", **one_slice(f"s{z}", z).facts) for z in range(3)]
+
+    assert aside(files) == {}
+
+
+@pytest.mark.parametrize(
+    ("facts", "code"),
+    [
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "localizer"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "Scout"]}, "localizer"),
+        ({"ImageType": ["DERIVED", "SECONDARY", "SCREEN SAVE"]}, "derived-screen"),
+        ({"SamplesPerPixel": 3}, "derived-screen"),
+        ({"SOPInstanceUID": None}, "missing-identifier"),
+        ({"SeriesInstanceUID": None}, "missing-identifier"),
+        ({"StudyInstanceUID": None}, "missing-identifier"),
+    ],
+)
+def test_what_is_no_slice_is_set_aside_with_its_reason(facts: dict[str, Any], code: str) -> None:
+    assert aside([*series("s"), one_slice("odd", 0, **facts)]) == {"odd": code}
+
+
+def test_a_file_with_a_code_keeps_it() -> None:
+    assert aside([file("note", Kind.OTHER, "not-dicom"), file("link", Kind.OTHER, "unsafe-member")]) == {
+        "note": "not-dicom", "link": "unsafe-member",
+    }  # fmt: skip
+
+
+def test_labels_and_tables_are_kept_apart() -> None:
+    ids = {"SOPInstanceUID": "1", "SeriesInstanceUID": "2", "StudyInstanceUID": "3"}
+    files = [
+        file("m.nii", Kind.MASK), file("s", Kind.SEG, **ids), file("r", Kind.RTSTRUCT, **ids), file("c", Kind.TABLE)
+    ]  # fmt: skip
+    grouping = ingest(files)
+
+    assert [one.inside for one in grouping.labels] == ["m.nii", "s", "r"]
+    assert [one.inside for one in grouping.tables] == ["c"]
+    assert list(grouping.stacks) == []
+
+
+# Damage
+
+
+@pytest.mark.parametrize("code", ["truncated", "unreadable", "permission-denied"])
+def test_a_series_with_a_damaged_slice_is_no_shorter_series(code: str) -> None:
+    lost = file("elsewhere/x", Kind.OTHER, code, SeriesInstanceUID="1.2")
+
+    assert stacks_of([*series("a"), lost, *series("b", SeriesInstanceUID="1.9")]) == {
+        "a0 a1 a2 a3": code, "b0 b1 b2 b3": None,
+    }  # fmt: skip
+
+
+def test_a_damaged_file_that_says_nothing_may_be_of_any_series_of_its_folder() -> None:
+    files = series("here/a") + series("there/b", SeriesInstanceUID="1.9")
+    found = stacks_of([*files, file("here/x", Kind.OTHER, "truncated")])
+
+    assert found == {"a0 a1 a2 a3": "truncated", "b0 b1 b2 b3": None}
+
+
+# Planes
+
+
+@pytest.mark.parametrize(
+    ("cosines", "plane"),
+    [
+        (AXIAL, "axial"), (SAGITTAL, "sagittal"), (CORONAL, "coronal"), ([1, 0, 0, 0, 0.8, -0.6], "axial"),
+        ([1, 0, 0, 0, 0.6, -0.8], "coronal"), (None, "unknown"), ([1, 0, 0], "unknown"),
+    ],
+)  # fmt: skip
+def test_the_plane_is_the_nearest(cosines: list[float] | None, plane: str) -> None:
+    assert nearest_plane({"ImageOrientationPatient": cosines}) == plane
