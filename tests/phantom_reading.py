@@ -82,10 +82,21 @@ class Phantom:
         return np.asarray(image.dataobj), np.asarray(image.affine)
 
 
+def normal_of(image: Dataset) -> npt.NDArray[np.float64]:
+    """Return the unit vector across the slices, LPS+."""
+    row, column = np.split(np.array(image.ImageOrientationPatient, dtype=np.float64), 2)
+    return np.cross(row, column)
+
+
+def along_normal(image: Dataset) -> float:
+    """Return a slice's place along its normal in mm."""
+    return float(np.dot(normal_of(image), image.ImagePositionPatient))
+
+
 def read_by_hand(slices: list[Dataset]) -> nib.Nifti1Image:
     """Return a series as the standard says (PS3.3 C.7.6.2.1.1), closest to RAS+; shape (I, J, K), float64."""
     row, column = np.split(np.array(slices[0].ImageOrientationPatient, dtype=float), 2)
-    ordered = sorted(slices, key=lambda s: float(np.dot(np.cross(row, column), s.ImagePositionPatient)))
+    ordered = sorted(slices, key=along_normal)
     first, last = (np.array(ordered[end].ImagePositionPatient, dtype=float) for end in (0, -1))
     affine = np.eye(4)
     affine[:3, 0] = row * float(slices[0].PixelSpacing[1])
@@ -96,4 +107,7 @@ def read_by_hand(slices: list[Dataset]) -> nib.Nifti1Image:
         s.pixel_array * float(s.get("RescaleSlope", 1)) + float(s.get("RescaleIntercept", 0)) for s in ordered
     ]
     stack = np.stack(values, axis=-1).transpose(1, 0, 2).astype(np.float64)
-    return nib.as_closest_canonical(nib.Nifti1Image(stack, np.diag([-1, -1, 1, 1]) @ affine))
+    closest: nib.Nifti1Image = nib.as_closest_canonical(
+        nib.Nifti1Image(stack, np.diag([-1, -1, 1, 1]) @ affine)
+    )
+    return closest

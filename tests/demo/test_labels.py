@@ -4,6 +4,7 @@ import gzip
 import io
 import re
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 import pydicom
 import pytest
 import SimpleITK
-from phantom_reading import Phantom
+from phantom_reading import Phantom, along_normal
 from pydicom import Dataset
 
 from pipeline.demo.labels import CLASSES, nifti_bytes
@@ -44,7 +45,7 @@ def test_the_outer_contour_is_ignored_where_contours_are_drawn(task: str) -> Non
     assert any(holds(pattern, "BODY") for pattern in ignore) or task == "Task04_Hippocampus"
 
 
-def labelled(phantom: Phantom, kind: str) -> list[tuple[str, dict[str, object], bytes]]:
+def labelled(phantom: Phantom, kind: str) -> list[tuple[str, dict[str, Any], bytes]]:
     """Return task, subject and the label's bytes of every label of a kind, archives opened."""
     found = []
     for task, subject in phantom.subjects():
@@ -60,9 +61,9 @@ def labelled(phantom: Phantom, kind: str) -> list[tuple[str, dict[str, object], 
     return found
 
 
-def right(phantom: Phantom, subject: dict[str, object]) -> npt.NDArray[np.uint8]:
+def right(phantom: Phantom, subject: dict[str, Any]) -> npt.NDArray[np.uint8]:
     """Return the true label as it is stored: turned where the subject is, RAS+."""
-    values, _ = phantom.load(subject["label"]["file"])  # type: ignore[index]  # JSON
+    values, _ = phantom.load(subject["label"]["file"])
     turned: npt.NDArray[np.uint8] = values[::-1, ::-1] if subject["turned"] else values
     return turned
 
@@ -72,7 +73,7 @@ def test_nifti_labels_are_the_truth_on_the_images_grid(phantom: Phantom, kind: s
     for _, subject, content in labelled(phantom, kind):
         image = nib.Nifti1Image.from_bytes(gzip.decompress(content))
         closest = nib.as_closest_canonical(image)
-        first = next(iter(subject["channels"].values()))  # type: ignore[attr-defined]  # JSON
+        first = next(iter(subject["channels"].values()))
 
         assert np.array_equal(np.asarray(closest.dataobj), right(phantom, subject))
         assert np.abs(closest.affine - first["affine"]).max() < 1e-4
@@ -83,21 +84,19 @@ def test_nrrd_labels_are_the_truth_on_the_images_grid(phantom: Phantom, tmp_path
     for _, subject, content in labelled(phantom, "nrrd"):
         (tmp_path / "label.nrrd").write_bytes(content)
         image = SimpleITK.DICOMOrient(SimpleITK.ReadImage(str(tmp_path / "label.nrrd")), "RAS")
-        first = next(iter(subject["channels"].values()))  # type: ignore[attr-defined]  # JSON
+        first = next(iter(subject["channels"].values()))
         origin = np.array(image.GetOrigin()) * (-1, -1, 1)
 
         assert np.array_equal(SimpleITK.GetArrayFromImage(image).T, right(phantom, subject))
         assert np.abs(origin - np.array(first["affine"])[:3, 3]).max() < 1e-4
 
 
-def on_the_image(
-    phantom: Phantom, subject: dict[str, object]
-) -> tuple[list[Dataset], npt.NDArray[np.float64]]:
+def on_the_image(phantom: Phantom, subject: dict[str, Any]) -> tuple[list[Dataset], npt.NDArray[np.float64]]:
     """Return the first channel's slices in order, and the affine from (column, row, slice) to LPS+ mm."""
-    series = next(iter(subject["channels"].values()))["series"]  # type: ignore[attr-defined]  # JSON
+    series = next(iter(subject["channels"].values()))["series"]
     slices = phantom.series[series]
     row, column = np.split(np.array(slices[0].ImageOrientationPatient, dtype=float), 2)
-    ordered = sorted(slices, key=lambda s: float(np.dot(np.cross(row, column), s.ImagePositionPatient)))
+    ordered = sorted(slices, key=along_normal)
     affine = np.eye(4)
     affine[:3, 0], affine[:3, 1] = row * ordered[0].PixelSpacing[1], column * ordered[0].PixelSpacing[0]
     ends = [np.array(ordered[end].ImagePositionPatient, dtype=float) for end in (0, -1)]
@@ -176,7 +175,7 @@ def test_contours_and_segments_refer_to_the_series_they_were_drawn_on(phantom: P
     for kind in ("seg", "rtstruct"):
         for _, subject, content in labelled(phantom, kind):
             dataset = pydicom.dcmread(io.BytesIO(content))
-            series = next(iter(subject["channels"].values()))["series"]  # type: ignore[attr-defined]  # JSON
+            series = next(iter(subject["channels"].values()))["series"]
             images = {str(image.SOPInstanceUID) for image in phantom.series[series]}
             referred = {str(e.value) for e in dataset.iterall() if e.keyword == "ReferencedSOPInstanceUID"}
 

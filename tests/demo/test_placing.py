@@ -5,16 +5,11 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from phantom_reading import Phantom
+from phantom_reading import Phantom, along_normal
 
 from pipeline.demo.header import Study
 from pipeline.demo.placing import Placing, Sent
 from pipeline.demo.sites import SITES, patient
-
-
-def delivered(phantom: Phantom, task: str, index: int) -> tuple[Path, dict[str, object]]:
-    subject = phantom.truth["tasks"][task]["subjects"][index]
-    return phantom.folder / "source" / task, subject
 
 
 def test_one_subject_comes_in_a_zip_and_one_in_a_tar_gz(phantom: Phantom) -> None:
@@ -36,14 +31,13 @@ def test_most_files_have_no_extension_and_lie_at_different_depths(phantom: Phant
 
 def test_names_of_files_do_not_follow_the_slices(phantom: Phantom) -> None:
     for _, subject in phantom.subjects():
-        for channel in subject["channels"].values():  # type: ignore[union-attr]  # JSON
+        for channel in subject["channels"].values():
             slices = [
                 dataset
                 for _, dataset in sorted(phantom.datasets.items())
                 if dataset.get("SeriesInstanceUID") == channel["series"]
             ]
-            row, column = np.split(np.array(slices[0].ImageOrientationPatient, dtype=float), 2)
-            along = [float(np.dot(np.cross(row, column), s.ImagePositionPatient)) for s in slices]
+            along = [along_normal(s) for s in slices]
 
             assert along not in (sorted(along), sorted(along, reverse=True))
 
@@ -53,8 +47,7 @@ def test_some_instance_numbers_run_along_some_against_and_some_across(phantom: P
     for _, subject in phantom.subjects():
         for channel in subject["channels"].values():
             slices = sorted(phantom.series[channel["series"]], key=lambda s: int(s.InstanceNumber))
-            row, column = np.split(np.array(slices[0].ImageOrientationPatient, dtype=float), 2)
-            steps = np.diff([float(np.dot(np.cross(row, column), s.ImagePositionPatient)) for s in slices])
+            steps = np.diff([along_normal(s) for s in slices])
             kinds.add("along" if (steps > 0).all() else "against" if (steps < 0).all() else "across")
 
     assert kinds == {"along", "against", "across"}

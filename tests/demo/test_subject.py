@@ -88,9 +88,9 @@ def test_ct_is_stored_signed_unsigned_and_padded(phantom: Phantom) -> None:
 
 def test_turning_changes_what_is_stored_and_not_the_truth() -> None:
     straight, turned = (build(plan_of("Task02_Heart", 1, is_turned=is_turned)) for is_turned in (False, True))
-    values = [made.truth.channels["MRI"][0] for made in (straight, turned)]
+    first, second = (made.truth.channels["MRI"][0] for made in (straight, turned))
 
-    assert np.array_equal(*values)
+    assert np.array_equal(first, second)
     assert straight.truth.label is not None
     assert turned.truth.label is not None
     assert np.array_equal(straight.truth.label[0], turned.truth.label[0])
