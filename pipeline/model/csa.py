@@ -20,6 +20,9 @@ _HEAD, _CHECK = b"SV10\x04\x03\x02\x01", 77
 
 _NUMBER = re.compile(r"[+-]?\d{1,10}(\.\d{0,16})?([eE][+-]?\d{1,3})?", re.ASCII)
 
+_LEAST_ITEMS = 6
+"""Items of a name that scanners write at least, the last ones empty; readers rely on it."""
+
 _LIMIT = 4096
 """Most names, and most items of a name, in a header: many times what scanners write."""
 
@@ -97,8 +100,9 @@ def _is_within(text: str, limits: tuple[float, float]) -> bool:
 
 def _written(name: str, vr: str, texts: Sequence[str]) -> list[bytes]:
     """Return one name with its numbers, as they stood."""
-    parts = [_NAME.pack(name.encode("ascii"), len(texts), vr.encode("ascii"), 0, len(texts), _CHECK)]
-    for text in texts:
-        raw = text.encode("ascii") + b"\0"
+    count = max(len(texts), _LEAST_ITEMS)
+    parts = [_NAME.pack(name.encode("ascii"), len(texts), vr.encode("ascii"), 0, count, _CHECK)]
+    for text in [*texts, *[""] * (count - len(texts))]:
+        raw = text.encode("ascii") + b"\0" if text else b""
         parts.append(_ITEM.pack(len(raw), len(raw), _CHECK, len(raw)) + raw + b"\0" * (-len(raw) % 4))
     return parts

@@ -55,12 +55,16 @@ class Act(StrEnum):
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Subject:
-    """Whom the door lets through, by pseudonym: the keyed token and the days by which dates move back."""
+    """Whom the door lets through, by pseudonym: the keyed token and the days by which dates move back.
+
+    `numbers` are those that identify the subject (patient ID, accession number, ...): no element may hold one.
+    """
 
     token: str
     shift_days: int
     key: Key
     known_uids: frozenset[str]
+    numbers: frozenset[float] = frozenset()
 
     @property
     def name(self) -> str:
@@ -130,7 +134,8 @@ def padded(parts: Sequence[bytes], pad: bytes = b" ") -> bytes:
 class Number:
     """Let a number through when it parses and lies in the closed range; written again, never copied.
 
-    A packed number whose bytes are all printable is text in disguise and goes.
+    A packed number whose bytes are all printable is text in disguise and goes, and so does one of the numbers
+    that identify the subject.
     """
 
     low: float
@@ -139,20 +144,21 @@ class Number:
 
     def clean(self, found: Found, subject: Subject) -> bytes | None:
         """See `Check`."""
-        return self._text(found) if found.vr in TEXT_NUMBERS else self._packed(found)
+        numbers, value = self._text(found) if found.vr in TEXT_NUMBERS else self._packed(found)
+        is_within = all(self.low <= number <= self.high for number in numbers)
+        return value if is_within and subject.numbers.isdisjoint(numbers) else None
 
-    def _text(self, found: Found) -> bytes | None:
+    def _text(self, found: Found) -> tuple[Sequence[float], bytes | None]:
         parts = found.parts()
-        for part in parts:
-            if not _NUMBER.fullmatch(part) or not self.low <= float(part) <= self.high:
-                return None
-        return padded(parts)
+        if not all(map(_NUMBER.fullmatch, parts)):
+            return (), None
+        return list(map(float, parts)), padded(parts)
 
-    def _packed(self, found: Found) -> bytes | None:
+    def _packed(self, found: Found) -> tuple[Sequence[float], bytes | None]:
         numbers = found.numbers() if found.vr in PACKED else None
         if numbers is None or _PRINTABLE.fullmatch(found.value):
-            return None
-        return found.value if all(self.low <= number <= self.high for number in numbers) else None
+            return (), None
+        return numbers, found.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +208,7 @@ class Vocabulary:
 class Words:
     """Let text through when each of its values is in the vocabulary; one that is not becomes `otherwise`.
 
+    Where that ends with a hyphen, keyed digits of the value follow, so that different values stay different.
     Without `otherwise` the whole element goes.
     """
 
@@ -216,8 +223,12 @@ class Words:
             passes = part.isascii() and (not part or self.vocabulary.holds(part.decode("ascii")))
             if not passes and self.otherwise is None:
                 return None
-            parts.append(part if passes else str(self.otherwise).encode("ascii"))
+            parts.append(part if passes else self._instead(part, subject).encode("ascii"))
         return padded(parts)
+
+    def _instead(self, part: bytes, subject: Subject) -> str:
+        instead = str(self.otherwise)
+        return instead + subject.key.token("alias", part.hex(), 6) if instead.endswith("-") else instead
 
 
 @dataclass(frozen=True, slots=True)

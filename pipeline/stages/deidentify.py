@@ -63,6 +63,20 @@ _REMOVED, _METHOD, _METHOD_CODES, _MODIFIED = (
     BaseTag(tag) for tag in (0x00120062, 0x00120063, 0x00120064, 0x00280303)
 )
 _SYNTAX, _META_CLASS, _META_INSTANCE = BaseTag(0x00020010), BaseTag(0x00020002), BaseTag(0x00020003)
+_NUMBERED = tuple(
+    BaseTag(tag)
+    for tag in (
+        0x00100020,
+        0x00101000,
+        0x00080050,
+        0x00200010,
+        0x00100030,
+        0x00100010,
+        0x00102154,
+        0x00380010,
+    )
+)
+"""Patient ID, other IDs, accession number, study ID, birth date, name, telephone numbers, admission ID."""
 _CODE_VALUE, _SCHEME, _MEANING = BaseTag(0x00080100), BaseTag(0x00080102), BaseTag(0x00080104)
 
 Element = DataElement | RawDataElement
@@ -278,7 +292,18 @@ def _subject(source: Dataset, desk: _Desk) -> Subject:
     token = subject_token(desk.key, patient_id, issuer)
     least, most = desk.policy.shift_days
     drawn = int.from_bytes(desk.key.digest("shift", token), "big") % (most - least + 1)
-    return Subject(token, least + drawn, desk.key, desk.policy.known_uids)
+    return Subject(token, least + drawn, desk.key, desk.policy.known_uids, _numbers(source))
+
+
+def _numbers(source: Dataset) -> frozenset[float]:
+    """Return the whole numbers of five digits or more that the identifying elements hold, or are made of."""
+    found: set[float] = set()
+    for tag in _NUMBERED:
+        text = _text(source, tag)
+        if any(digit in text for digit in "123456789"):
+            runs = [*re.findall(r"[0-9]+", text), "".join(re.findall(r"[0-9]", text))]
+            found.update(float(run) for run in runs if 5 <= len(run.lstrip("0")) <= 15)
+    return frozenset(found)
 
 
 _Elements = dict[BaseTag, Element]

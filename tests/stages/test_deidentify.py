@@ -615,6 +615,38 @@ def test_numbers_in_disguise_go() -> None:
     assert "DiffusionGradientOrientation" not in out
 
 
+def test_a_number_that_identifies_the_subject_goes_wherever_it_stands() -> None:
+    source = image(PT)
+    source.PatientID, source.AccessionNumber, source.PatientTelephoneNumbers = (
+        "H-0081542",
+        "77123",
+        "040 / 81 55 12",
+    )
+    source.SeriesNumber, source.ActualFrameDuration, source.DoseCalibrationFactor = (
+        77123,
+        "81542",
+        "40815512.0",
+    )
+    source.InstanceNumber = 77124
+    out = clean(source)
+    assert (out.SeriesNumber, out.InstanceNumber) == (None, 77124)
+    assert "ActualFrameDuration" not in out
+    assert "DoseCalibrationFactor" not in out
+
+
+def test_unknown_stacks_get_different_names() -> None:
+    source = image(MR)
+    source.StackID = "Quendel 1"
+    other = image(MR)
+    other.StackID = "Quendel 2"
+    known = image(MR)
+    known.StackID = "1"
+    names = [clean(dataset).StackID for dataset in (source, other, known)]
+    assert len(set(names)) == 3
+    assert names[2] == "1"
+    assert re.fullmatch("stack-[0-9a-f]{6}", names[0])
+
+
 def test_the_note_counts_by_keyword_and_quotes_nothing() -> None:
     source = image()
     source.InstitutionName = TOKEN
