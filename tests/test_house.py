@@ -68,9 +68,9 @@ PLANTS = (
     ("Only cluster knows Dask", "case.py", "import dask"),
     ("Only cluster knows Dask", "release.py", "from distributed import Client"),
     ("Only cli knows click", "release.py", "import click"),
-    ("Audit shares no code with what it audits", "audit.py", "from pipeline.io import nifti"),
-    ("Audit shares no code with what it audits", "audit.py", "import pipeline.case"),
-    ("Audit shares no code with what it audits", "audit.py", "import nibabel"),
+    ("Audit shares no code with what it audits", "audit/__init__.py", "from pipeline.io import nifti"),
+    ("Audit shares no code with what it audits", "audit/tar.py", "import pipeline.case"),
+    ("Audit shares no code with what it audits", "audit/tar.py", "import nibabel"),
     (
         "The phantom shares no code with the rooms that are judged by it",
         "demo/__init__.py",

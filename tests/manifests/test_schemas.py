@@ -13,7 +13,7 @@ import jsonschema  # type: ignore[import-untyped]  # it ships no types
 import pytest
 from sample_release import BRAIN, SPLEEN, canonical, sample, seal, spoilt
 
-from pipeline.audit import schema_faults
+from pipeline.audit.schema import schema_faults
 
 SCHEMAS = Path(__file__).parents[2] / "manifests/schema"
 NAMES = ("manifest-header", "manifest-case", "manifest-refusal", "release", "dataset")

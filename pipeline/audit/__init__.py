@@ -1,0 +1,113 @@
+"""Check a release against its manifests, with nothing of the code that made it.
+
+How a release is read. `SHA256SUMS` names every file. `release.json` names each task's TAR and manifest with
+their digests. The manifest's first line says what the task is, each further line what one case is, or why it
+was refused. Each TAR is read once, from front to back, block by block; every member must be the one that a
+line describes, and what the line says of its voxels is found again in the voxels. Nothing is unpacked, and no
+finding stops the audit: they are gathered, each with its place.
+
+Each module has one duty. Besides the standard library they need numpy, rfc8785, and the JSON Schemas in
+manifests/schema; of this project they import errors and the key alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.audit.claims import Manifest
+from pipeline.audit.document import read_document
+from pipeline.audit.files import check_files, content_of, release_files
+from pipeline.audit.manifest import check_manifest, read_manifest
+from pipeline.audit.report import AuditReport, Finding, Run, Spot, reporting
+from pipeline.audit.sources import Chain, audit_sources, read_key
+from pipeline.audit.tar import audit_tar
+from pipeline.model.identified import Key
+
+__all__ = ["AuditReport", "Finding", "audit"]
+
+
+def audit(
+    release: Path, *, workspace: Path | None = None, tell: Callable[[str], None] = lambda _: None
+) -> AuditReport:
+    """Check a release; with its workspace also the chain back to the source files.
+
+    Parameters
+    ----------
+    release
+        Folder with SHA256SUMS, release.json, and a TAR and a manifest for each task.
+    workspace
+        Workspace that made it: its plans say which source files each case came from, its key links them.
+    tell
+        Called with a line of progress now and then.
+
+    Returns
+    -------
+    AuditReport
+        Every departure with its place, at most `FINDINGS_LIMIT` a task; no finding is raised.
+
+    Raises
+    ------
+    UsageError
+        If `release` is not a release or `workspace` not a workspace with a readable key.
+    """
+    key = None if workspace is None else read_key(workspace)
+    files = release_files(release)
+    run = Run()
+    # What overflows becomes infinite or NaN, which is then found.
+    with np.errstate(all="ignore"):
+        _audit_release(files, key, run, tell)
+    if workspace is not None and key is not None:
+        chain = Chain(workspace, key, run, tell)
+        for name in sorted(files):
+            if re.fullmatch(r"Task[0-9]{2}_[A-Za-z0-9]+\.manifest\.jsonl", name):
+                audit_sources(name, files, chain)
+    return run.report()
+
+
+def _audit_release(files: Mapping[str, Path], key: Key | None, run: Run, tell: Callable[[str], None]) -> None:
+    top = Spot(run, "release.json")
+    tasks: list[Any] = []
+    with reporting(top, "release"):
+        document = read_document(content_of(files, "release.json"), "release", top)
+        tasks = document["tasks"]
+        names = [entry["task"] for entry in tasks]
+        if names != sorted(set(names)):
+            top.report("release", wanted="each task once, sorted", found=", ".join(names))
+        if key is not None:
+            top.expect(
+                "release",
+                "a release under the workspace's key,",
+                wanted=key.fingerprint,
+                found=document["key"],
+            )
+        for entry in tasks:
+            _audit_task(entry, document["key"], files, run, tell)
+    check_files(files, tasks, run)
+
+
+def _audit_task(
+    entry: Mapping[str, Any], key: str, files: Mapping[str, Path], run: Run, tell: Callable[[str], None]
+) -> None:
+    task = entry["task"]
+    top = Spot(run, "release.json", task)
+    top.expect("release", "the TAR", wanted=f"{task}.tar", found=entry["tar"]["file"])
+    top.expect("release", "the manifest", wanted=f"{task}.manifest.jsonl", found=entry["manifest"]["file"])
+    manifest = Manifest(task)
+    spot = Spot(run, entry["manifest"]["file"])
+    tell(f"{task}: manifest")
+    with reporting(spot, "release"):
+        read_manifest(manifest, entry["manifest"], files, spot)
+    if manifest.header:
+        spot.expect("release", "the key of release.json,", wanted=key, found=manifest.header["key"])
+        with reporting(spot, "release"):
+            check_manifest(manifest, entry, spot)
+    tar = Spot(run, entry["tar"]["file"])
+    tell(f"{task}: TAR, {entry['tar']['size'] // 10**6} MB")
+    with reporting(tar, "package"):
+        audit_tar(manifest, entry["tar"], files, tar)
+    run.counts["cases"] += len(manifest.cases)

@@ -1,0 +1,163 @@
+"""What an audit gathers: findings with their places, and counts."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from pipeline.model.errors import EvidenceError
+
+FINDINGS_LIMIT = 1000
+"""Findings listed for one task; further ones are only counted, so that no damage can fill the memory."""
+
+
+_TEXT_LIMIT = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that does not hold: its place, what was wanted there, and what was found.
+
+    `file` is below the release, `member` a TAR member or `line N` of a manifest, `stage` the room whose claim
+    fails (`release` and `package` for the containers). Texts are printable ASCII whatever the release holds.
+    """
+
+    file: str
+    member: str
+    case: str
+    stage: str
+    wanted: str
+    found: str
+
+    def to_json(self) -> dict[str, str]:
+        """Return the finding as one JSON object."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        place = ", ".join(
+            part for part in (self.file, self.member, self.case and f"case {self.case}") if part
+        )
+        return f"{place} ({self.stage}): wanted {self.wanted}, found {self.found}"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditReport:
+    """What an audit found and how much it looked at.
+
+    `bytes` counts TAR bytes, `sources` source files hashed again, `unlisted` the findings beyond the limit.
+    """
+
+    findings: tuple[Finding, ...]
+    tars: int
+    members: int
+    cases: int
+    bytes: int
+    sources: int = 0
+    unlisted: int = 0
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How much was looked at."""
+        return {name: getattr(self, name) for name in _COUNTED}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as one JSON object."""
+        return {
+            "format": "curate-audit/1",
+            "holds": self.holds,
+            "counts": self.counts,
+            "findings": [finding.to_json() for finding in self.findings],
+            "unlisted": self.unlisted,
+        }
+
+
+_COUNTED = ("tars", "members", "cases", "bytes", "sources")
+
+
+@dataclass(slots=True)
+class Run:
+    """What one audit has gathered; the only thing that changes while it runs."""
+
+    findings: list[Finding] = field(default_factory=list)
+    listed: Counter[str] = field(default_factory=Counter)
+    unlisted: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    digests: dict[str, str] = field(default_factory=dict)
+
+    def add(self, finding: Finding) -> None:
+        """Take a finding; beyond the limit of its task it is only counted."""
+        named = re.match(r"Task[0-9]{2}_[A-Za-z0-9]+", finding.file)
+        task = named[0] if named else ""
+        self.listed[task] += 1
+        if self.listed[task] <= FINDINGS_LIMIT:
+            self.findings.append(finding)
+        else:
+            self.unlisted += 1
+
+    def report(self) -> AuditReport:
+        """Return what was gathered."""
+        tars, members, cases, size, sources = (self.counts[name] for name in _COUNTED)
+        return AuditReport(tuple(self.findings), tars, members, cases, size, sources, self.unlisted)
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A place in the release from which findings are reported."""
+
+    run: Run
+    file: str
+    member: str = ""
+    case: str = ""
+
+    def at(self, member: str, case: str = "") -> Spot:
+        """Return a place in the same file."""
+        return replace(self, member=member, case=case or self.case)
+
+    def report(self, stage: str, *, wanted: str, found: object) -> None:
+        """Report what does not hold at this place."""
+        self.run.add(
+            Finding(
+                _plain(self.file),
+                _plain(self.member),
+                _plain(self.case),
+                stage,
+                _plain(wanted),
+                _plain(found),
+            )
+        )
+
+    def expect(self, stage: str, what: str, *, wanted: object, found: object) -> None:
+        """Report unless both are equal."""
+        if wanted != found:
+            self.report(stage, wanted=f"{what} {wanted}", found=found)
+
+
+def _plain(text: object) -> str:
+    """Return printable ASCII, cut: what a hostile release holds must not steer a terminal."""
+    shown = "".join(c if " " <= c <= "~" else f"\\u{ord(c):04x}" for c in str(text)[: _TEXT_LIMIT + 1])
+    return shown if len(shown) <= _TEXT_LIMIT else shown[:_TEXT_LIMIT] + "..."
+
+
+@contextmanager
+def reporting(spot: Spot, stage: str) -> Iterator[None]:
+    """Turn what stops one part of the audit into a finding, so that the other parts go on."""
+    try:
+        yield
+    except EvidenceError as fault:
+        spot.report(stage, wanted=fault.wanted, found=fault.found)
+    except OSError as fault:
+        spot.report(stage, wanted="a file that can be read", found=f"system error {fault.errno}")
+
+
+def failure(wanted: str, found: object) -> EvidenceError:
+    """Return the error that ends one part of the audit and becomes a finding there."""
+    return EvidenceError("audit-failed", wanted=wanted, found=str(found))
