@@ -13,6 +13,7 @@ from pipeline.model.deid import Act, Items
 from pipeline.model.errors import RulesError
 
 TABLE = json.loads((shipped_policy() / "table-e1-1.json").read_text())
+SECOND = json.loads((Path(__file__).parents[2] / "benchmarks/deid/dicom-anonymizer-2026c.json").read_text())
 
 
 @pytest.fixture
@@ -79,6 +80,19 @@ def test_the_table_has_all_rows_and_option_columns_of_its_edition() -> None:
     assert (TABLE["edition"], len(TABLE["rows"]), len(TABLE["options"])) == ("2026d", 657, 10)
     assert {action for row in TABLE["rows"] for action in row[5].values()} == {"K", "C"}
     assert len({row[0] for row in TABLE["rows"]}) == 657
+
+
+def test_the_table_agrees_row_by_row_with_a_second_source() -> None:
+    """dicom-anonymizer 2.1.0, one edition older, other authors, other parser; it has no option columns."""
+    ours = {row[0]: row[4] for row in TABLE["rows"]}
+    theirs = SECOND["actions"]
+    assert SECOND["edition"] == "2026c"
+    assert set(theirs) <= set(ours)
+    # Dose Calculation Model Name came with 2026d; private elements are no tag to the second source.
+    assert {tag: action for tag, action in ours.items() if theirs.get(tag) != action} == {
+        "3004007F": "X",
+        "PRIVATE": "X",
+    }
 
 
 def test_no_element_passes_that_the_table_removes_under_the_chosen_options() -> None:
