@@ -1,0 +1,127 @@
+"""One case's walk: what it needs, what it leaves, what makes it another case."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline import case
+from pipeline.case import Orders, Request, entry_of
+from pipeline.demo import make
+from pipeline.index import index
+from pipeline.io.document import read_line_at
+from pipeline.io.workspace import Workspace, create
+from pipeline.model.plan import CasePlan
+from pipeline.model.record import Finished, Refusal
+from pipeline.model.rules import TaskRules
+from pipeline.plan import plan
+from pipeline.release import planned
+
+TASK = "Task10_Colon"
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    folder = tmp_path_factory.mktemp("case")
+    make(folder, tasks=[TASK], cases=2, seed=1, tell=lambda what: None)
+    made = create(folder / "ws")
+    index(made, [folder / "source"], None, lambda what, done, total: None)
+    plan(made, [])
+    return made
+
+
+@pytest.fixture
+def request_(workspace: Workspace) -> Request:
+    return planned(workspace, [])[0].requests[0]
+
+
+def order(workspace: Workspace, request: Request) -> case.Order:
+    return case.read_order(workspace, request)
+
+
+def test_a_case_walks_through_the_rooms_in_order_and_is_found_finished(
+    workspace: Workspace, request_: Request
+) -> None:
+    told: list[str] = []
+    first = case.run(request_, told.append)
+    again = case.run(request_, told.append)
+    assert isinstance(first, Finished)
+    assert first.was_made
+    assert again == replace(first, was_made=False)
+    assert list(dict.fromkeys(told)) == [
+        "deidentify", "convert", "orient", "label", "align", "scale", "check", "store",
+    ] or "rasterise" in told  # fmt: skip
+    record = json.loads((workspace.store / first.entry / "record.json").read_bytes())
+    assert record["case"] == request_.case
+    assert [note["stage"] for note in record["notes"]][:3] == ["deidentify", "convert", "orient"]
+
+
+def test_a_damaged_entry_is_made_anew(workspace: Workspace, request_: Request) -> None:
+    first = case.run(request_, lambda stage: None)
+    assert isinstance(first, Finished)
+    image = workspace.store / first.entry / "image.nii.gz"
+    content = image.read_bytes()
+    image.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    again = case.run(request_, lambda stage: None)
+    assert isinstance(again, Finished)
+    assert again.was_made
+    assert image.read_bytes() == content
+
+
+def test_a_source_that_changed_or_went_refuses_the_case_without_its_path(
+    workspace: Workspace, request_: Request
+) -> None:
+    plan_ = order(workspace, request_).plan
+    ref = next(iter(plan_.channels.values()))[0]
+    path = Path(ref.path)
+    content = path.read_bytes()
+    sealed = case.run(request_, lambda stage: None)
+    assert isinstance(sealed, Finished)
+    for file in sorted((workspace.store / sealed.entry).iterdir()):
+        file.unlink()
+    try:
+        path.write_bytes(content + b"\x00\x00")
+        changed = case.run(request_, lambda stage: None)
+        path.unlink()
+        gone = case.run(request_, lambda stage: None)
+    finally:
+        path.write_bytes(content)
+    assert isinstance(changed, Refusal)
+    assert isinstance(gone, Refusal)
+    assert (changed.code, gone.code) == ("source-changed", "source-missing")
+    assert path.name not in json.dumps([changed.to_json(), gone.to_json()])
+
+
+def changed_rules(rules: TaskRules, **changes: object) -> TaskRules:
+    return TaskRules.model_validate_json(json.dumps(json.loads(rules.model_dump_json()) | changes))
+
+
+def test_what_decides_the_voxels_names_the_entry_and_nothing_else_does(
+    workspace: Workspace, request_: Request
+) -> None:
+    made = order(workspace, request_)
+    header = {**json.loads(made.rules.header.model_dump_json()), "description": "another text"}
+    same = replace(made, rules=changed_rules(made.rules, header=header))
+    turned = replace(made, plan=replace(made.plan, half_turn={"why": "w", "evidence": "e", "digest": ""}))
+    label = json.loads(made.rules.label.model_dump_json())
+    label["classes"][0]["from_names"] = ["another"]
+    relabelled = replace(made, rules=changed_rules(made.rules, label=label))
+    assert entry_of(same) == entry_of(made)
+    assert len({entry_of(made), entry_of(turned), entry_of(relabelled)}) == 3
+
+
+def test_the_order_holds_the_rules_that_were_planned(workspace: Workspace, request_: Request) -> None:
+    line = read_line_at(workspace.plans / f"{TASK}.jsonl", request_.offset)
+    assert (
+        Orders.of(workspace, order(workspace, request_).rules).order(CasePlan.from_json(line)).plan.case
+        == request_.case
+    )
+
+
+def test_a_workspace_that_is_none_refuses(tmp_path: Path) -> None:
+    outcome = case.run(Request(str(tmp_path), TASK, "colon_001", 0), lambda stage: None)
+    assert isinstance(outcome, Refusal)
+    assert (outcome.code, outcome.stage) == ("workspace-missing", "open")

@@ -1,0 +1,143 @@
+"""Series without a task: de-identified NIfTI and DICOM, masks on their images' grids, every file a fate."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+
+from pipeline import export
+from pipeline.demo import make
+from pipeline.model.errors import UsageError
+from pipeline.model.identified import Key
+from pipeline.model.volume import Quantity
+
+KEY = Key(bytes(range(32)))
+TASK = "Task08_HepaticVessel"
+
+
+def quiet(what: str, done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("phantom")
+    make(folder, tasks=[TASK], cases=4, seed=0, tell=lambda what: None)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def converted(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, export.Exported]:
+    folder = tmp_path_factory.mktemp("converted")
+    return folder, export.convert_sources([phantom / "source"], folder, key=KEY, with_labels=True, told=quiet)
+
+
+@pytest.fixture(scope="module")
+def cleaned(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, export.Exported]:
+    folder = tmp_path_factory.mktemp("cleaned")
+    return folder, export.deidentify_sources([phantom / "source"], folder, key=KEY, told=quiet)
+
+
+def truths(phantom: Path) -> list[dict[str, object]]:
+    subjects: list[dict[str, object]] = json.loads((phantom / "truth/truth.json").read_text())["tasks"][TASK][
+        "subjects"
+    ]
+    return subjects
+
+
+def test_every_true_image_is_among_the_converted(
+    phantom: Path, converted: tuple[Path, export.Exported]
+) -> None:
+    made = [nib.load(path) for path in converted[0].glob("*/image.nii.gz")]
+    for subject in truths(phantom):
+        (channel,) = subject["channels"].values()  # type: ignore[attr-defined]
+        true = nib.load(phantom / "truth" / channel["file"])
+        alike = [
+            image for image in made
+            if image.shape == true.shape and np.array_equal(np.asanyarray(image.dataobj), np.asanyarray(true.dataobj))
+        ]  # fmt: skip
+        assert len(alike) == 1
+        assert np.abs(alike[0].affine - true.affine).max() < 1e-3
+
+
+def test_masks_lie_on_their_images_grid_under_names_that_name_nobody(
+    converted: tuple[Path, export.Exported],
+) -> None:
+    masks = sorted(converted[0].glob("*/labels/*.nii.gz"))
+    assert masks
+    for path in masks:
+        image, mask = nib.load(path.parents[1] / "image.nii.gz"), nib.load(path)
+        assert mask.shape == image.shape
+        assert np.array_equal(mask.affine, image.affine)
+        assert set(np.unique(np.asanyarray(mask.dataobj))) == {0, 1}
+
+
+def test_every_file_has_one_fate(phantom: Path, converted: tuple[Path, export.Exported]) -> None:
+    refs = [file.ref for file, _ in converted[1].fates]
+    assert len(refs) == len(set(refs))
+    on_disk = {str(path) for path in (phantom / "source").rglob("*") if path.is_file()}
+    assert {ref.path for ref in refs} == on_disk
+
+
+@pytest.mark.parametrize("which", ["converted", "cleaned"])
+def test_no_identity_is_in_what_is_written(which: str, phantom: Path, request: pytest.FixtureRequest) -> None:
+    folder, made = request.getfixturevalue(which)
+    identities = (phantom / "truth/identities.txt").read_text("utf-8").splitlines()
+    # The hour of the day stays in de-identified DICOM: only the day is moved, so that intervals are kept.
+    hours = re.compile(r"\d{6}\.\d{6}")
+    needles = [text.encode("utf-8") for text in identities if len(text) >= 4 and not hours.fullmatch(text)]
+    for path in (path for path in folder.rglob("*") if path.is_file()):
+        content = path.read_bytes() + str(path.relative_to(folder)).encode()
+        assert not [needle for needle in needles if needle in content]
+    assert not [text for text in identities if len(text) >= 4 and text in json.dumps(made.to_json())]
+
+
+def test_cleaned_instances_read_as_dicom_with_their_pixels(cleaned: tuple[Path, export.Exported]) -> None:
+    paths = sorted(cleaned[0].rglob("*.dcm"))
+    assert len(paths) == cleaned[1].used
+    for path in paths[:5]:
+        dataset = pydicom.dcmread(path)
+        assert dataset.PatientIdentityRemoved == "YES"
+        assert dataset.SOPInstanceUID == path.stem
+        assert dataset.pixel_array.size
+
+
+def test_a_folder_in_use_is_not_written_to(phantom: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(UsageError, match="output-exists"):
+        export.convert_sources([phantom / "source"], tmp_path, key=KEY, with_labels=False, told=quiet)
+
+
+def test_quantity_follows_modality_and_image_type() -> None:
+    assert export.quantity_of({"Modality": "CT"}) is Quantity.HOUNSFIELD
+    assert export.quantity_of({"Modality": "PT"}) is Quantity.ACTIVITY
+    assert (
+        export.quantity_of({"Modality": "MR", "ImageType": ["DERIVED", "PRIMARY", "DIFFUSION", "ADC"]})
+        is Quantity.ADC
+    )
+    assert export.quantity_of({"Modality": "MR"}) is Quantity.ARBITRARY
+
+
+@pytest.mark.slow
+def test_contours_of_real_patients_become_their_reference_masks(real: Path, tmp_path: Path) -> None:
+    made = export.convert_sources(
+        [real / "ibsi-sts/dicom"], tmp_path / "out", key=KEY, with_labels=True, told=quiet
+    )
+    assert not made.refused
+    ours = [nib.load(path) for path in (tmp_path / "out").rglob("labels/*.nii.gz")]
+    references = sorted((real / "ibsi-sts/nifti").rglob("*mask.nii.gz"))
+    assert len(references) == len(ours) == 12
+    for path in references:
+        reference = nib.as_closest_canonical(nib.load(path))
+        data = np.asanyarray(reference.dataobj) > 0
+        alike = [
+            mask for mask in ours if mask.shape == reference.shape and np.array_equal(mask.dataobj, data)
+        ]
+        assert len(alike) == 1
+        assert np.abs(alike[0].affine - reference.affine).max() < 1e-3
