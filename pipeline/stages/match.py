@@ -84,7 +84,8 @@ def match(rules: TaskRules, candidate: Candidate) -> Choice:
         label-other-image, when the study's only labels were drawn on another series.
     """
     channels = {channel.name: _stack_for(channel, candidate) for channel in rules.channels}
-    chosen = [stack.files[0].ref for stack in channels.values()]
+    # One file may hold several volumes.
+    chosen = [(stack.files[0].ref, stack.files[0].frame) for stack in channels.values()]
     if len(set(chosen)) != len(chosen):
         names = ", ".join(channels)
         raise SelectionError(
@@ -122,9 +123,10 @@ def _stack_for(channel: Channel, candidate: Candidate) -> Stack:
 
 
 def _numbers_of(stacks: Sequence[Stack]) -> str:
-    """Name series by their numbers, which are counted by the scanner and name nobody."""
+    """Name series by their numbers, which are counted by the scanner and name nobody; text is no number."""
     numbers = [stack.facts.get("SeriesNumber") for stack in stacks]
-    return "" if not numbers else "series number " + ", ".join("?" if n is None else str(n) for n in numbers)
+    shown = ", ".join(str(number) if isinstance(number, int) else "?" for number in numbers)
+    return f"series number {shown}" if numbers else ""
 
 
 def _is_named(stack: Stack, named: str) -> bool:
