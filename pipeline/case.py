@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -302,6 +303,12 @@ def read_order(workspace: Workspace, request: Request) -> Order:
     return Orders.of(workspace, rules).order(CasePlan.from_json(read_line_at(path, request.offset)))
 
 
+def _place(bug: Exception) -> str:
+    """Return where a bug came up, without its text, which may quote what was being handled."""
+    frame = traceback.extract_tb(bug.__traceback__)[-1]
+    return f"{Path(frame.filename).name}:{frame.lineno}"
+
+
 def run(request: Request, tell: Callable[[str], None]) -> Outcome:
     """Make one case, or find it finished; whatever is wrong with it becomes a refusal.
 
@@ -321,4 +328,14 @@ def run(request: Request, tell: Callable[[str], None]) -> Outcome:
             store.put(workspace.store, entry, record, {name: file.content for name, file in files.items()})
     except CurationError as error:
         return Refusal.of(error, task=request.task, case=request.case, stage=journal.stage)
+    except Exception as bug:  # noqa: BLE001 - a bug met in one case is an outcome of it, and the others go on
+        return Refusal(
+            request.task,
+            request.case,
+            journal.stage,
+            "bug",
+            "a room that works",
+            type(bug).__name__,
+            _place(bug),
+        )
     return Finished(request.task, request.case, entry, was_made, tuple(order.plan.warnings))

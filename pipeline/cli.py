@@ -23,8 +23,12 @@ from pipeline import export
 from pipeline import release as releases
 from pipeline.audit import AuditReport
 from pipeline.audit import audit as audit_release
+from pipeline.compare import compare as compare_sides
+from pipeline.compare.page import in_words as comparison_in_words
+from pipeline.compare.page import page as comparison_page
 from pipeline.index import index as index_sources
 from pipeline.io.dicom import hush
+from pipeline.io.durable import write_bytes
 from pipeline.io.ruleset import load_rules, load_task, rules_schema
 from pipeline.io.workspace import Workspace, create, locked, open_workspace
 from pipeline.model.errors import FAULTS, CurationError, RulesError, UsageError
@@ -285,9 +289,16 @@ def build(
     workspace = open_workspace(folder)
     with locked(workspace):
         built = _build(workspace, tasks, workers)
-    code = REFUSED if len(built.refusals) > allow_refusals else 0
+    code = _refusal_code(built.refusals, allow_refusals)
     line = f"Made {built.made} cases, {built.reused} were there, refused {len(built.refusals)}. Next: curate pack"
     return _end(built.to_json(), as_json, f"{line} -w {folder} -r RELEASE", code)
+
+
+def _refusal_code(refusals: Sequence[Refusal], allowed: int) -> int:
+    """Return the exit code that refusals mean; a bug is never allowed."""
+    if any(refusal.code == "bug" for refusal in refusals):
+        return BUG
+    return REFUSED if len(refusals) > allowed else 0
 
 
 def _build(workspace: Workspace, tasks: Sequence[str], workers: int | None) -> releases.Built:
@@ -379,7 +390,7 @@ def release(
         built = _build(workspace, names, options["workers"])
         packed = _pack(workspace, target, names)
     report = _audit(target, folder)
-    code = REFUSED if len(built.refusals) > options["allow_refusals"] else 0
+    code = _refusal_code(built.refusals, options["allow_refusals"])
     document = {
         "built": built.to_json(),
         "tasks": [task.to_json() for task in packed],
@@ -412,6 +423,28 @@ def _audit(target: Path, folder: Path | None) -> AuditReport:
     for finding in report.findings[:SHOWN]:
         talk.print(f"found {finding}", markup=False)
     return report
+
+
+@curate.command(epilog="Example: curate compare release-1 release-2 --html compared.html")
+@click.argument("first", type=click.Path(exists=True, path_type=Path), metavar="A")
+@click.argument("second", type=click.Path(exists=True, path_type=Path), metavar="B")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Also write a page.")
+@json_option
+def compare(first: Path, second: Path, html: Path | None, as_json: bool) -> int:
+    """Compare two releases, TARs or task folders case by case: what changed, by how much, and why."""
+    with _progress("compare") as told:
+        found = compare_sides(first, second, tell=lambda what: told(f"compare | {what}", 0, 0))
+    if html is not None:
+        write_bytes(html, comparison_page(found).encode())
+    if not as_json:
+        click.echo(comparison_in_words(found))
+    count = sum(case.state != "same" for task in found.tasks for case in task.cases)
+    line = (
+        "Nothing differs."
+        if found.is_same
+        else f"{count} cases differ, {len(found.unexplained)} unexplained."
+    )
+    return _end(found.to_json(), as_json, line, AUDIT_FOUND if found.unexplained else 0)
 
 
 @curate.command(epilog="Example: curate convert /data/export -o nifti --labels")

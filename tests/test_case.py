@@ -125,3 +125,19 @@ def test_a_workspace_that_is_none_refuses(tmp_path: Path) -> None:
     outcome = case.run(Request(str(tmp_path), TASK, "colon_001", 0), lambda stage: None)
     assert isinstance(outcome, Refusal)
     assert (outcome.code, outcome.stage) == ("workspace-missing", "open")
+
+
+def test_a_bug_met_in_a_case_is_its_outcome_and_says_where_not_what(
+    workspace: Workspace, request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = "Nobody^Norbert"
+
+    def broken(*_: object) -> None:
+        raise ValueError(person)
+
+    monkeypatch.setattr(case, "walk", broken)
+    monkeypatch.setattr(case.store, "find", lambda *_: None)
+    outcome = case.run(request_, lambda stage: None)
+    assert isinstance(outcome, Refusal)
+    assert (outcome.code, outcome.found) == ("bug", "ValueError")
+    assert person not in json.dumps(outcome.to_json())

@@ -360,6 +360,11 @@ _FAULTS = (
         "output-exists", "The output is there already and is not ours to replace.", "Choose an empty folder."
     ),
     Fault("bad-usage", "The command line does not fit.", "See --help."),
+    Fault(
+        "not-a-release",
+        "What is to be compared is neither a release nor a TAR or folder of a task, or the two share no task.",
+        "Name a release folder, a TaskNN_Name.tar, or a folder with dataset.json, imagesTr and labelsTr.",
+    ),
     # Running
     Fault(
         "worker-lost",
@@ -374,10 +379,30 @@ _FAULTS = (
         "Run build again: it is made anew.",
         "operator",
     ),
+    Fault(
+        "bug",
+        "curate itself failed at this case; the other cases are not touched by it.",
+        "Report it with the place that the refusal names; nothing of the case was written.",
+        "developer",
+    ),
     # Privacy
-    Fault("not-deidentifiable", "The object is of a kind that de-identification has no rules for.", "Nothing: such objects are never released."),
-    Fault("value-not-releasable", "An element that conversion needs has a value that may not be released.", "Look at the element named in the source; have the site send it again, or take it out.", "privacy officer"),
-    Fault("burned-in-text", "The header says that text is burned into the pixels.", "Look at the pixels; take the series out, or have the site send it without text.", "privacy officer"),
+    Fault(
+        "not-deidentifiable",
+        "The object is of a kind that de-identification has no rules for.",
+        "Nothing: such objects are never released.",
+    ),
+    Fault(
+        "value-not-releasable",
+        "An element that conversion needs has a value that may not be released.",
+        "Look at the element named in the source; have the site send it again, or take it out.",
+        "privacy officer",
+    ),
+    Fault(
+        "burned-in-text",
+        "The header says that text is burned into the pixels.",
+        "Look at the pixels; take the series out, or have the site send it without text.",
+        "privacy officer",
+    ),
     Fault(
         "identity-leak",
         "A value that identifies a person was found where none may be.",
