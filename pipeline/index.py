@@ -16,7 +16,7 @@ from pipeline.io.source import Entry, entries, files_below, read_entry, stamp_of
 from pipeline.io.workspace import Workspace
 from pipeline.model.errors import CurationError, SelectionError, UsageError, fate_of
 from pipeline.model.series import Facts, Fate, Kind, SourceFile, SourceRef
-from pipeline.stages.unfold import unfold
+from pipeline.stages.unfold import READING_ERRORS, unfold
 
 Told = Callable[[str, int, int], None]
 """Told (what, done, of how many) on long work; 0 when the whole is not known."""
@@ -142,13 +142,15 @@ def _holds_several(file: SourceFile) -> bool:
 def _unfolded(file: SourceFile, content: bytes) -> SourceFile:
     """Return the line of an image with several slices: what each of them says differently from the whole."""
     try:
-        slices = unfold(read_dataset(content))
+        facts = [facts_of(one) for one in unfold(read_dataset(content))]
     except CurationError as error:
         return replace(file, code=error.code)
-    if len(slices) == 1:
-        return replace(file, facts=facts_of(slices[0]))
-    frames = [_difference(facts_of(one), file.facts) for one in slices]
-    return replace(file, facts={**file.facts, "frames": frames})
+    except READING_ERRORS:
+        # Not every element is parsed before its frames are.
+        return replace(file, code="unreadable")
+    if len(facts) == 1:
+        return replace(file, facts=facts[0])
+    return replace(file, facts={**file.facts, "frames": [_difference(own, file.facts) for own in facts]})
 
 
 def _difference(own: Facts, shared: Facts) -> Facts:

@@ -134,10 +134,10 @@ def _complete_meta(dataset: Dataset) -> None:
 def read_header(content: bytes) -> Header:
     """Return kind and facts of one DICOM file, having looked that it is whole."""
     dataset = read_dataset(content)
+    facts = facts_of(dataset)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            facts = facts_of(dataset)
             code = _code(dataset, facts)
         except _PARSE_FAULTS as fault:
             raise SourceError("unreadable", wanted="a DICOM header", found=type(fault).__name__) from None
@@ -198,7 +198,22 @@ def _refuse_short_pixels(dataset: Dataset) -> None:
 
 
 def facts_of(dataset: Dataset) -> dict[str, Any]:
-    """Return what the index keeps of a dataset; elements that are missing or empty are left out."""
+    """Return what the index keeps of a dataset; elements that are missing or empty are left out.
+
+    Raises
+    ------
+    SourceError
+        unreadable: pydicom parses an element when it is asked for.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return _facts(dataset)
+        except _PARSE_FAULTS as fault:
+            raise SourceError("unreadable", wanted="a DICOM header", found=type(fault).__name__) from None
+
+
+def _facts(dataset: Dataset) -> dict[str, Any]:
     facts = {keyword: _plain(dataset.get(keyword)) for keyword in FACT_KEYWORDS}
     facts["references"] = _references(dataset)
     facts["RescaleSlope"] = "RescaleSlope" in dataset

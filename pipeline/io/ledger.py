@@ -59,9 +59,10 @@ def _file_from_json(line: Mapping[str, Any]) -> SourceFile:
 
 
 def read_index_file(path: Path) -> Iterator[Stamped]:
-    """Yield the lines of one index file."""
+    """Yield the lines of one index file; none of one in another format, which must be made again."""
     with path.open("rb") as stream:
-        next(stream, None)
+        if json.loads(stream.readline())["format"] != INDEX_FORMAT:
+            return
         for line in stream:
             document = json.loads(line)
             size, modified = document["stamp"]
@@ -69,11 +70,20 @@ def read_index_file(path: Path) -> Iterator[Stamped]:
 
 
 def read_index(folder: Path) -> Iterator[SourceFile]:
-    """Yield every indexed file of a workspace, in the byte order of the source roots."""
-    heads = [(_root_of(path), path) for path in folder.glob("*.jsonl")]
-    for _, path in sorted(heads):
-        for file, _ in read_index_file(path):
-            yield file
+    """Yield every indexed file of a workspace once, in the byte order of the source roots.
+
+    Of two roots that hold a file the deeper one speaks for it: it was named later, or more exactly.
+    """
+    heads = {_root_of(path): path for path in folder.glob("*.jsonl")}
+    for root in sorted(heads):
+        deeper = [other for other in heads if other != root and _is_below(other, root)]
+        for file, _ in read_index_file(heads[root]):
+            if not any(_is_below(file.ref.path, other) for other in deeper):
+                yield file
+
+
+def _is_below(path: str, root: str) -> bool:
+    return path == root or path.startswith(root.rstrip("/") + "/")
 
 
 def _root_of(path: Path) -> str:

@@ -49,10 +49,14 @@ def is_archive(name: str) -> bool:
 
 
 def files_below(root: Path) -> Iterator[tuple[Path, str, str | None]]:
-    """Yield every file below a root in byte order: path, place below the root, and a code if unreadable."""
+    """Yield every file below a root in byte order: path, place below the root, and a code if unreadable.
+
+    A root that is not there holds no file.
+    """
     if not root.is_dir():
-        # The root archive itself is no folder of what it holds.
-        yield root, "" if is_archive(root.name) else root.name, _code_of(root)
+        if (code := _code_of(root)) != "source-missing":
+            # The root archive itself is no folder of what it holds.
+            yield root, "" if is_archive(root.name) else root.name, code
         return
     unlisted: list[OSError] = []
     for folder, folders, names in os.walk(root, onerror=unlisted.append, followlinks=False):

@@ -31,7 +31,7 @@ from pipeline.model.syntax import DECODERS, DECODING_ERRORS, LOSSY_SYNTAXES
 
 Numbers = npt.NDArray[np.float64]
 
-READING_ERRORS = (*DECODING_ERRORS, BytesLengthException, struct.error)
+READING_ERRORS = (*DECODING_ERRORS, BytesLengthException, OSError, struct.error)
 """Whatever pydicom raises where an element or the pixel data do not fit their description."""
 
 CLASSIC = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,26 @@ def test_roots_come_in_the_order_of_their_names_not_of_their_tokens(tmp_path: Pa
         ledger.write_index(path, Path(root), [(file(root), (0, 0))])
 
     assert [one.ref.path for one in ledger.read_index(tmp_path)] == ["/a", "/m", "/q", "/z"]
+
+
+def test_a_file_below_two_roots_is_listed_once_as_the_deeper_one_says(tmp_path: Path) -> None:
+    for root, task in (("/a", "Task01_A"), ("/a/b", "Task02_B"), ("/a/b.tar", "Task03_C"), ("/", "Task04_D")):
+        every = ("/a/1", "/a/b/1", "/a/bb/1", "/a/b.tar")
+        paths = [path for path in every if Path(path).is_relative_to(root)]
+        lines = [(replace(file(path), task=task), (0, 0)) for path in paths]
+        ledger.write_index(ledger.index_path(tmp_path, Path(root), KEY), Path(root), lines)
+
+    assert {one.ref.path: one.task for one in ledger.read_index(tmp_path)} == {
+        "/a/1": "Task01_A", "/a/b/1": "Task02_B", "/a/bb/1": "Task01_A", "/a/b.tar": "Task03_C",
+    }  # fmt: skip
+    assert len(list(ledger.read_index(tmp_path))) == 4
+
+
+def test_an_index_in_another_format_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger.write_index(tmp_path / "a.jsonl", Path("/a"), [(file(), (0, 0))])
+    monkeypatch.setattr(ledger, "INDEX_FORMAT", "curate-index/0")
+
+    assert list(ledger.read_index(tmp_path)) == []
 
 
 def test_the_name_of_an_index_tells_nothing_of_its_root(tmp_path: Path) -> None:

@@ -73,6 +73,10 @@ def test_every_file_of_a_tree_is_listed_once_in_the_same_order(tmp_path: Path) -
     ]  # fmt: skip
 
 
+def test_a_root_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
+    assert listed(tmp_path / "nowhere") == []
+
+
 def test_a_pipe_is_named_and_never_opened(tmp_path: Path) -> None:
     # Opening it would wait for a writer for ever.
     os.mkfifo(tmp_path / "pipe")
