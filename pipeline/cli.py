@@ -36,6 +36,8 @@ from pipeline.model.identified import Key
 from pipeline.model.record import Refusal
 from pipeline.plan import TaskPlan
 from pipeline.plan import plan as plan_tasks
+from pipeline.rebuild import Rebuilt, Terms
+from pipeline.rebuild import rebuild as rebuild_release
 from pipeline.stages.explain import explain as in_words
 
 BUG, USAGE, REFUSED, INTERRUPTED = 1, 2, 3, 130
@@ -423,6 +425,43 @@ def _audit(target: Path, folder: Path | None) -> AuditReport:
     for finding in report.findings[:SHOWN]:
         talk.print(f"found {finding}", markup=False)
     return report
+
+
+@curate.command(epilog="Example: curate rebuild release /data/export -w ws")
+@click.argument("target", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="RELEASE")
+@sources_argument
+@workspace_option
+@tasks_option
+@rules_option
+@cases_option
+@workers_option
+@json_option
+def rebuild(
+    target: Path,
+    sources: tuple[Path, ...],
+    folder: Path,
+    tasks: tuple[str, ...],
+    as_json: bool,
+    **options: Any,
+) -> int:
+    """Make a release again from its sources; equal to the byte, or say where not and why."""
+    workspace = open_workspace(folder)
+    terms = Terms(tasks, options["rules"], options["cases"], options["workers"])
+    with locked(workspace), _progress("reading") as told:
+        made = rebuild_release(target, sources, workspace, terms, told=told)
+    if made.comparison is not None and not as_json:
+        click.echo(comparison_in_words(made.comparison))
+    is_well = made.equal == "bytes" or (made.equal == "voxels" and made.is_explained)
+    return _end(made.to_json(), as_json, _rebuilt(made), 0 if is_well else AUDIT_FOUND)
+
+
+def _rebuilt(made: Rebuilt) -> str:
+    if made.equal == "bytes":
+        return f"Equal to the byte: {len(made.files)} files, {made.made + made.reused} cases made again."
+    files = [name for name, state in made.files.items() if state != "same"]
+    voxels = "every voxel is equal" if made.equal == "voxels" else "voxels or cases differ"
+    why = "" if made.is_explained else ", and nothing in the manifests explains all of it"
+    return f"Not equal to the byte, {voxels}{why}. These differ: {', '.join(files)}"
 
 
 @curate.command(epilog="Example: curate compare release-1 release-2 --html compared.html")

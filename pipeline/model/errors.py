@@ -365,6 +365,11 @@ _FAULTS = (
         "What is to be compared is neither a release nor a TAR or folder of a task, or the two share no task.",
         "Name a release folder, a TaskNN_Name.tar, or a folder with dataset.json, imagesTr and labelsTr.",
     ),
+    Fault(
+        "other-key",
+        "The release was made under another key than this workspace's.",
+        "Name the workspace that made the release; under another key every pseudonym is another.",
+    ),
     # Running
     Fault(
         "worker-lost",
