@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from pipeline.io import ledger
+from pipeline.io import annotation, ledger
 from pipeline.io.dicom import facts_of, is_dicom, read_damaged, read_dataset, read_header
 from pipeline.io.ledger import Row, Stamped
 from pipeline.io.source import Entry, entries, files_below, read_entry, stamp_of
@@ -23,7 +23,6 @@ Told = Callable[[str, int, int], None]
 
 TASK_FOLDER = re.compile(r"Task\d{2}_[A-Za-z0-9]+")
 TABLE_NAME = "cases.csv"
-_MASK_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha")
 _SLICE_SUFFIXES = ("", ".dcm", ".dicom", ".ima", ".img")
 
 
@@ -43,9 +42,11 @@ def index(workspace: Workspace, sources: Sequence[Path], task: str | None, told:
     for source in sources:
         root = source.resolve()
         path = ledger.index_path(workspace.index, root, key)
-        count = ledger.write_index(path, root, _look(root, task, path, told))
+        # A source that is not mounted now keeps its index.
+        count = ledger.write_index(path, root, _look(root, task, path, told)) if root.exists() else 0
         if count == 0:
-            path.unlink()
+            if root.exists():
+                path.unlink()
             raise UsageError("no-sources", wanted="files below each SOURCE", found="none")
     kinds: Counter[str] = Counter()
     rows = []
@@ -115,7 +116,7 @@ def _line(entry: Entry, task: str | None) -> SourceFile:
     ref = replace(ref, digest=hashlib.sha256(content).hexdigest(), size=len(content))
     if is_dicom(content[:132]):
         return _instance(SourceFile(ref, entry.inside, task, Kind.OTHER), content)
-    return SourceFile(ref, entry.inside, task, *_by_name(PurePosixPath(entry.inside).name.lower(), content))
+    return _by_name(SourceFile(ref, entry.inside, task, Kind.OTHER), content)
 
 
 def _instance(file: SourceFile, content: bytes) -> SourceFile:
@@ -158,14 +159,27 @@ def _difference(own: Facts, shared: Facts) -> Facts:
     return {**changed, **{keyword: None for keyword in shared if keyword not in own}}
 
 
-def _by_name(name: str, content: bytes) -> tuple[Kind, str | None]:
-    """Return what a file that is no DICOM is, by its name; one without content, called like a slice, was cut."""
-    if name.endswith(_MASK_SUFFIXES):
-        return Kind.MASK, None
+def _by_name(file: SourceFile, content: bytes) -> SourceFile:
+    """Return the line of a file that is no DICOM, by its name; one without content, called like a slice, was cut."""
+    name = PurePosixPath(file.inside).name
+    if annotation.is_mask(name):
+        return replace(file, kind=Kind.MASK, facts=_mask_facts(name, content))
+    name = name.lower()
     if name == TABLE_NAME:
-        return Kind.TABLE, None
+        return replace(file, kind=Kind.TABLE)
+    if annotation.is_label_names(content):
+        return replace(file, code="not-dicom", facts={"describes_labels": True})
     # A DICOM file begins with a preamble that is zero as a rule (PS3.10 7.1).
     is_void = not content.strip(b"\x00")
     if is_void and not name.startswith(".") and PurePosixPath(name).suffix in _SLICE_SUFFIXES:
-        return Kind.OTHER, "truncated"
-    return Kind.OTHER, "not-dicom"
+        return replace(file, code="truncated")
+    return replace(file, code="not-dicom")
+
+
+def _mask_facts(name: str, content: bytes) -> Facts:
+    """Return which file beside a mask's header holds its voxels, if any; a damaged header says so when it is read."""
+    try:
+        companion = annotation.companion_name(content, name)
+    except CurationError:
+        return {}
+    return {} if companion is None else {"data_file": companion}

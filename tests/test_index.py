@@ -1,0 +1,240 @@
+"""Every file below the sources has one line in the index, which says what it is and what binds it."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from tiny_source import PERSON, Person, write_mask, write_series, write_structures, write_table, write_task
+
+from pipeline import index as room
+from pipeline.index import index, look
+from pipeline.io import ledger
+from pipeline.io.workspace import Workspace, create
+from pipeline.model.errors import CurationError, SelectionError, UsageError
+from pipeline.model.series import Fate, Kind, SourceFile
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return create(tmp_path / "workspace")
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    folder = tmp_path / f"{PERSON} source"
+    folder.mkdir()
+    return folder
+
+
+def quiet(_what: str, _done: int, _of: int) -> None:
+    """Say nothing of progress."""
+
+
+def run(workspace: Workspace, *sources: Path, task: str | None = None) -> dict[str, int]:
+    return index(workspace, sources, task, quiet)
+
+
+def indexed(workspace: Workspace) -> dict[str, SourceFile]:
+    return {file.inside: file for file in ledger.read_index(workspace.index)}
+
+
+def fates(workspace: Workspace) -> Counter[tuple[str, str]]:
+    rows = ledger.read_fates(workspace.private / "fates.csv")
+    return Counter((row["fate"], row["code"]) for row in rows)
+
+
+def test_every_file_gets_a_kind_and_a_fate(workspace: Workspace, source: Path) -> None:
+    write_series(source / "ct", Person(), count=3)
+    write_structures(source / "rt", Person())
+    write_mask(source / "mask.NII.GZ")
+    write_table(source / "cases.csv", [])
+    (source / "notes.txt").write_text("hello")
+    (source / "empty").write_bytes(b"")
+    (source / "cut").write_bytes((source / "ct" / "0").read_bytes()[:-9])
+    (source / "a.zip").write_bytes(b"no zip")
+    os.mkfifo(source / "pipe")
+
+    assert run(workspace, source) == {
+        "files": 11, "image": 3, "mask": 1, "other": 5, "rtstruct": 1, "table": 1,
+    }  # fmt: skip
+    assert fates(workspace) == {
+        ("pending", ""): 6, ("ignored", "not-dicom"): 1, ("ignored", "not-a-file"): 1, ("refused", "truncated"): 2,
+        ("refused", "archive-unreadable"): 1,
+    }  # fmt: skip
+
+
+def test_a_line_has_facts_digest_and_size(workspace: Workspace, source: Path) -> None:
+    (path,) = write_series(source, Person(7), count=1, described="T2")
+    run(workspace, source)
+    line = indexed(workspace)["0"]
+
+    assert (line.kind, line.facts["PatientID"], line.facts["SeriesDescription"]) == (
+        Kind.IMAGE,
+        f"{PERSON}7",
+        "T2",
+    )
+    assert (line.ref.path, line.ref.member, line.ref.size) == (str(path), None, path.stat().st_size)
+    assert line.facts["ImagePositionPatient"] == [0, 0, 0]
+    assert "PatientName" not in line.facts
+
+
+def test_a_damaged_slice_still_says_its_series(workspace: Workspace, source: Path) -> None:
+    first, *_ = write_series(source, Person(), count=2)
+    first.write_bytes(first.read_bytes()[:-9])
+    run(workspace, source)
+
+    assert indexed(workspace)["0"].code == "truncated"
+    assert indexed(workspace)["0"].facts["SeriesInstanceUID"] == Person().series_uid(1)
+
+
+# Binding
+
+
+@pytest.mark.parametrize(
+    ("root", "inside", "said", "task"),
+    [
+        ("in", "Task05_Prostate/x/0", None, "Task05_Prostate"),
+        ("in", "x/Task05_Prostate/0", None, None),
+        ("in", "Task05_Prostate", None, None),
+        ("in", "Task05/0", None, None),
+        ("in", "Task05_Prostate/x/0", "Task03_Liver", "Task03_Liver"),
+        ("Task05_Prostate", "x/0", None, "Task05_Prostate"),
+        ("Task05_Prostate", "Task03_Liver/0", None, "Task03_Liver"),
+        ("in", "x/0", "Task11_Own", "Task11_Own"),
+    ],
+)
+def test_a_source_is_bound_as_said_or_by_a_folder(
+    workspace: Workspace, tmp_path: Path, root: str, inside: str, said: str | None, task: str | None
+) -> None:
+    (path,) = write_series(tmp_path / "made", Person(), count=1)
+    place = tmp_path / root / inside
+    place.parent.mkdir(parents=True)
+    path.rename(place)
+    run(workspace, tmp_path / root, task=said)
+
+    assert indexed(workspace)[inside].task == task
+
+
+@pytest.mark.parametrize(
+    ("name", "member"), [("Task05_Prostate.zip", "x/0"), ("sent.zip", "Task05_Prostate/x/0")]
+)
+def test_an_archive_binds_as_the_folder_it_stands_for(
+    workspace: Workspace, tmp_path: Path, name: str, member: str
+) -> None:
+    (path,) = write_series(tmp_path / "made", Person(), count=1)
+    with zipfile.ZipFile(tmp_path / name, "w") as archive:
+        archive.write(path, member)
+    run(workspace, tmp_path / name)
+
+    assert indexed(workspace)[member].task == "Task05_Prostate"
+
+
+def test_binding_again_changes_the_task_without_reading_again(
+    workspace: Workspace, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_series(source, Person(), count=2)
+    run(workspace, source)
+    monkeypatch.setattr(room, "read_entry", lambda _entry: pytest.fail("read again"))
+    run(workspace, source, task="Task03_Liver")
+
+    assert {file.task for file in indexed(workspace).values()} == {"Task03_Liver"}
+
+
+# Looking again
+
+
+def test_only_what_changed_is_read_again(
+    workspace: Workspace, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = write_series(source, Person(), count=3)
+    run(workspace, source)
+    paths[1].write_bytes(b"other")
+    paths[2].unlink()
+    read: list[str] = []
+    read_entry = room.read_entry
+    monkeypatch.setattr(room, "read_entry", lambda entry: read.append(entry.inside) or read_entry(entry))
+    run(workspace, source)
+
+    assert read == ["1"]
+    assert {inside: file.code for inside, file in indexed(workspace).items()} == {"0": None, "1": "not-dicom"}
+
+
+def test_what_could_not_be_read_is_tried_again(
+    workspace: Workspace, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_series(source, Person(), count=2)
+    allowed = os.access
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda path, mode: Path(path).name != "1" and allowed(path, mode))
+        run(workspace, source)
+        assert indexed(workspace)["1"].code == "permission-denied"
+    run(workspace, source)
+
+    assert indexed(workspace)["1"].code is None
+
+
+def test_overlapping_sources_count_a_file_once(workspace: Workspace, source: Path) -> None:
+    write_task(source, "Task09_Spleen", count=1)
+    run(workspace, source)
+    counts = run(workspace, source / "Task09_Spleen", task="Task03_Liver")
+
+    assert counts["files"] == 11
+    assert sum(fates(workspace).values()) == 11
+    assert {file.task for file in ledger.read_index(workspace.index)} == {"Task03_Liver"}
+
+
+# Refusals
+
+
+def refused(workspace: Workspace, *sources: Path) -> CurationError:
+    with pytest.raises(CurationError) as refusal:
+        run(workspace, *sources)
+    assert PERSON not in str(refusal.value)
+    return refusal.value
+
+
+def test_an_empty_or_missing_folder_is_no_source(workspace: Workspace, source: Path) -> None:
+    for folder in (source, source / PERSON):
+        error = refused(workspace, folder)
+        assert isinstance(error, UsageError)
+        assert (error.code, error.exit_code) == ("no-sources", 2)
+    assert list(workspace.index.iterdir()) == []
+
+
+def test_a_source_that_went_away_does_not_empty_its_index(workspace: Workspace, source: Path) -> None:
+    write_series(source, Person(), count=2)
+    run(workspace, source)
+    source.rename(source.with_name("unmounted"))
+    refused(workspace, source)
+
+    assert len(indexed(workspace)) == 2
+
+
+def test_text_files_are_no_images_and_each_has_its_fate(workspace: Workspace, source: Path) -> None:
+    for number in range(3):
+        (source / f"{PERSON}{number}.txt").write_text("text")
+    error = refused(workspace, source)
+
+    assert isinstance(error, SelectionError)
+    assert (error.code, error.found) == ("no-images", "3 files, none of them one")
+    assert fates(workspace) == {(Fate.IGNORED.value, "not-dicom"): 3}
+
+
+def test_progress_counts_to_its_end_and_names_nobody(workspace: Workspace, source: Path) -> None:
+    write_series(source, Person(), count=3)
+    told: list[tuple[str, int, int]] = []
+    index(workspace, [source], None, lambda *words: told.append(words))
+
+    assert told == [("files read", number, 3) for number in (1, 2, 3)]
+
+
+def test_looking_without_a_workspace_finds_the_same(workspace: Workspace, source: Path) -> None:
+    write_series(source / "ct", Person(), count=2)
+    write_mask(source / "m.nii")
+    run(workspace, source)
+
+    assert {file.inside: file for file in look(source.resolve(), quiet)} == indexed(workspace)
