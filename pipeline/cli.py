@@ -39,6 +39,7 @@ from pipeline.plan import plan as plan_tasks
 from pipeline.rebuild import Rebuilt, Terms
 from pipeline.rebuild import rebuild as rebuild_release
 from pipeline.stages.explain import explain as in_words
+from pipeline.status import status as workspace_status
 
 BUG, USAGE, REFUSED, INTERRUPTED = 1, 2, 3, 130
 AUDIT_FOUND = 5
@@ -152,6 +153,9 @@ tasks_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 sources_argument = click.argument(
     "sources", nargs=-1, required=True, metavar="SOURCE...", type=click.Path(exists=False, path_type=Path)
+)
+scheduler_option = click.option(
+    "--scheduler", metavar="ADDRESS", help="Use the workers of this Dask scheduler, tcp://host:port, instead."
 )
 workers_option = click.option(
     "--workers",
@@ -282,15 +286,14 @@ def _show_refusals(refusals: Sequence[Refusal]) -> None:
 @workspace_option
 @tasks_option
 @workers_option
+@scheduler_option
 @allow_option
 @json_option
-def build(
-    folder: Path, tasks: tuple[str, ...], workers: int | None, allow_refusals: int, as_json: bool
-) -> int:
+def build(folder: Path, tasks: tuple[str, ...], allow_refusals: int, as_json: bool, **where: Any) -> int:
     """Make every planned case; what is finished already is not made again."""
     workspace = open_workspace(folder)
     with locked(workspace):
-        built = _build(workspace, tasks, workers)
+        built = _build(workspace, tasks, where["scheduler"] or where["workers"])
     code = _refusal_code(built.refusals, allow_refusals)
     line = f"Made {built.made} cases, {built.reused} were there, refused {len(built.refusals)}. Next: curate pack"
     return _end(built.to_json(), as_json, f"{line} -w {folder} -r RELEASE", code)
@@ -303,7 +306,7 @@ def _refusal_code(refusals: Sequence[Refusal], allowed: int) -> int:
     return REFUSED if len(refusals) > allowed else 0
 
 
-def _build(workspace: Workspace, tasks: Sequence[str], workers: int | None) -> releases.Built:
+def _build(workspace: Workspace, tasks: Sequence[str], workers: int | str | None) -> releases.Built:
     total = sum(len(task.requests) for task in releases.planned(workspace, tasks))
     count = workers or workspace.settings().workers or os.cpu_count() or 1
     done = 0
@@ -371,6 +374,7 @@ def _pack(workspace: Workspace, target: Path, tasks: Sequence[str]) -> list[rele
 @rules_option
 @cases_option
 @workers_option
+@scheduler_option
 @allow_option
 @json_option
 def release(
@@ -389,7 +393,7 @@ def release(
         plans = plan_tasks(workspace, tasks, rules=options["rules"], cases=options["cases"])
         _show_plans(plans)
         names = [made.task for made in plans]
-        built = _build(workspace, names, options["workers"])
+        built = _build(workspace, names, options["scheduler"] or options["workers"])
         packed = _pack(workspace, target, names)
     report = _audit(target, folder)
     code = _refusal_code(built.refusals, options["allow_refusals"])
@@ -583,14 +587,23 @@ def rules_explain(names: tuple[str, ...], rules: Path | None, as_json: bool) -> 
 @json_option
 def status(folder: Path, as_json: bool) -> int:
     """Say what is indexed, planned, finished, refused and pending, and every file's fate in counts."""
-    document = releases.status(open_workspace(folder))
+    document = workspace_status(open_workspace(folder))
     table = Table("task", "planned", "finished", "refused", "pending")
     for task in document["tasks"]:  # type: ignore[union-attr]
         table.add_row(*(str(task[column.header]) for column in table.columns))  # type: ignore[index,call-overload]
     talk.print(table)
+    for task in document["tasks"]:  # type: ignore[union-attr]
+        _show_next_build(task)  # type: ignore[arg-type]
     for name, count in {**document["fates"], **document["codes"]}.items():  # type: ignore[dict-item]
         talk.print(f"{count} files {name}", markup=False)
     return _end(document, as_json, f"{document['files']} files; each one's fate is in private/fates.csv")
+
+
+def _show_next_build(task: Mapping[str, Any]) -> None:
+    if task["rules_changed"]:
+        talk.print(f"{task['task']}: planned under other rules than those now; `curate plan` takes them up.")
+    for case in task["next_build"][:SHOWN]:
+        talk.print(f"{task['task']} {case['case']} would be made: {'; '.join(case['why'])}", markup=False)
 
 
 @curate.command(epilog="Example: curate doctor -w ws")

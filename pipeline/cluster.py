@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from distributed.scheduler import KilledWorker
 from pipeline import case
 from pipeline.case import Request
 from pipeline.io.dicom import hush
+from pipeline.model.errors import UsageError
 from pipeline.model.record import Outcome, Refusal
 
 _TOPIC = "curate-stage"
@@ -29,48 +31,70 @@ _CONFIG = {
     "distributed.admin.log-format": "%(message)s",
 }
 
+_ANSWER_WITHIN = "10 s"
+
 StageTold = Callable[[str, str], None]
 """Told (case, stage) whenever a case enters a room."""
 
 
 def run_cases(
-    requests: Sequence[Request], *, workers: int, scratch: Path, told: StageTold
+    requests: Sequence[Request], *, workers: int | str, scratch: Path, told: StageTold
 ) -> Iterator[Outcome]:
     """Yield the outcome of every request as it ends; order does not matter to what is made.
 
     `workers` 1 works in this process; more start a LocalCluster of that many processes with one thread
-    each. Only names go to a worker and only outcomes come back.
+    each; the address of a scheduler uses its workers, which see the workspace and the sources under the same
+    paths. Only names go to a worker and only outcomes come back.
+
+    Raises
+    ------
+    UsageError
+        scheduler-unfit, when nobody answers at the address, or its workers run other code.
     """
-    if workers == 1 or len(requests) < 2:
+    if workers == 1 or not requests:
         for request in requests:
             yield case.run(request, lambda stage, name=request.case: told(name, stage))  # type: ignore[misc]
         return
-    with dask.config.set(_CONFIG), _local(min(workers, len(requests)), scratch) as client:
+    place = _remote(workers) if isinstance(workers, str) else _local(min(workers, len(requests)), scratch)
+    with dask.config.set(_CONFIG), place as client:
         client.subscribe_topic(_TOPIC, lambda event: told(*event[1]))
-        yield from _windowed(client, requests, workers)
+        yield from _windowed(client, requests, len(client.scheduler_info(n_workers=-1)["workers"]))
 
 
-class _local:  # noqa: N801 - a context manager reads as a word
-    """A cluster on this machine without dashboard, and its client; both silent, because logs may quote."""
+@contextmanager
+def _local(workers: int, scratch: Path) -> Iterator[Client]:
+    """Start workers on this machine, without dashboard and silent, because logs may quote."""
+    cluster = LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address=None,
+        local_directory=str(scratch),
+        silence_logs=logging.CRITICAL,
+        host="127.0.0.1",
+    )
+    with cluster, Client(cluster) as client:
+        yield client
 
-    def __init__(self, workers: int, scratch: Path) -> None:
-        self._cluster = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address=None,
-            local_directory=str(scratch),
-            silence_logs=logging.CRITICAL,
-            host="127.0.0.1",
-        )
-        self._client = Client(self._cluster)
 
-    def __enter__(self) -> Client:
-        return self._client
-
-    def __exit__(self, *_: object) -> None:
-        self._client.close()
-        self._cluster.close()
+@contextmanager
+def _remote(address: str) -> Iterator[Client]:
+    """Use the workers of a scheduler that is there, if they would make the same bytes as we."""
+    try:
+        client = Client(address, timeout=_ANSWER_WITHIN)
+    except (OSError, ValueError):
+        raise UsageError(
+            "scheduler-unfit", wanted="a Dask scheduler", found="no answer", where="--scheduler"
+        ) from None
+    with client:
+        found = client.run(case.software)
+        others = sum(software != case.software() for software in found.values())
+        if others or not found:
+            what = f"{others} of {len(found)} with other versions" if found else "none"
+            raise UsageError(
+                "scheduler-unfit", wanted="workers with our versions", found=what, where="--scheduler"
+            )
+        yield client
 
 
 def _on_worker(request: Request) -> Outcome:

@@ -110,7 +110,7 @@ def build(
     workspace: Workspace,
     tasks: Sequence[str],
     *,
-    workers: int,
+    workers: int | str,
     told: cluster.StageTold,
     ended: Callable[[], None],
 ) -> Built:
@@ -275,7 +275,7 @@ def _pack_task(workspace: Workspace, release: Path, plan: Planned, made: Package
         "lines": len(lines),
         "merkle_root": merkle_root(lines),
     }
-    entry = {
+    entry: dict[str, Json] = {
         "task": task,
         "tar": tar,
         "manifest": manifest,
@@ -336,29 +336,3 @@ def _write_release(workspace: Workspace, release: Path, entries: Sequence[Mappin
             digests[entry[part]["file"]] = entry[part]["digest"]
     lines = [f"{digests[name].removeprefix('sha256:')}  {name}\n" for name in sorted(digests)]
     write_bytes(release / "SHA256SUMS", "".join(lines).encode("ascii"))
-
-
-def status(workspace: Workspace) -> dict[str, Json]:
-    """Return what is indexed, planned, finished and refused, and the fate of every input file, in counts."""
-    fates = ledger.read_fates(workspace.private / "fates.csv")
-    codes = Counter((row["fate"], row["code"]) for row in fates)
-    tasks: list[Json] = []
-    for plan in planned(workspace, []) if any(workspace.plans.glob("*.jsonl")) else []:
-        refused = {refusal.case for refusal in read_refusals(workspace, plan.task)}
-        orders = Orders.of(workspace, plan.rules)
-        done = [c for c in plan.plans if store.is_there(workspace.store, entry_of(orders.order(c)))]
-        names = {case.case for case in done}
-        counts: dict[str, Json] = {
-            "task": plan.task,
-            "planned": len(plan.plans),
-            "finished": len(done),
-            "refused": len(plan.refusals) + sum(c.case in refused - names for c in plan.plans),
-            "pending": sum(c.case not in refused | names for c in plan.plans),
-        }
-        tasks.append(counts)
-    return {
-        "files": len(fates),
-        "fates": dict(sorted(Counter(row["fate"] for row in fates).items())),
-        "codes": {f"{fate}: {code}": n for (fate, code), n in sorted(codes.items()) if code},
-        "tasks": tasks,
-    }

@@ -6,10 +6,12 @@ import pickle
 from pathlib import Path
 
 import pytest
+from distributed import LocalCluster
 from distributed.scheduler import KilledWorker
 
 from pipeline import cluster
 from pipeline.case import Request
+from pipeline.model.errors import UsageError
 from pipeline.model.record import Refusal
 
 
@@ -33,6 +35,31 @@ def test_several_workers_yield_every_outcome_once(tmp_path: Path) -> None:
     outcomes = list(cluster.run_cases(asked, workers=2, scratch=tmp_path, told=lambda case, stage: None))
     assert sorted(outcome.case for outcome in outcomes) == [request.case for request in asked]
     assert not list((tmp_path / "no-workspace").glob("*"))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_scheduler_that_is_there_is_used_by_its_address(tmp_path: Path) -> None:
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None, host="127.0.0.1") as there:
+        asked, address = requests(tmp_path, 3), there.scheduler_address
+        outcomes = list(
+            cluster.run_cases(asked, workers=address, scratch=tmp_path, told=lambda case, stage: None)
+        )
+    assert sorted(outcome.case for outcome in outcomes) == [request.case for request in asked]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_address_where_nobody_answers_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "_ANSWER_WITHIN", "0.2 s")
+    with pytest.raises(UsageError, match="scheduler-unfit"):
+        list(
+            cluster.run_cases(
+                requests(tmp_path, 1),
+                workers="tcp://127.0.0.1:9",
+                scratch=tmp_path,
+                told=lambda case, stage: None,
+            )
+        )
 
 
 def test_what_crosses_the_network_is_small(tmp_path: Path) -> None:

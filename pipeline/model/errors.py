@@ -385,6 +385,12 @@ _FAULTS = (
         "operator",
     ),
     Fault(
+        "scheduler-unfit",
+        "No scheduler answers at the address, or its workers run other code than this command.",
+        "Check the address; install the same version of curate where the workers run.",
+        "operator",
+    ),
+    Fault(
         "bug",
         "curate itself failed at this case; the other cases are not touched by it.",
         "Report it with the place that the refusal names; nothing of the case was written.",
