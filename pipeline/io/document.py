@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +43,19 @@ def merkle_root(leaves: Iterable[bytes]) -> str:
     return root.hex()
 
 
-def write_lines(path: Path, documents: Iterable[Json], mode: int = 0o644) -> list[int]:
-    """Write one canonical document a line; return each line's offset in bytes."""
+def escaped(document: Json) -> bytes:
+    """Return a document in ASCII, for private files alone: a path may hold bytes that are no UTF-8."""
+    return json.dumps(document, ensure_ascii=True, separators=(",", ":")).encode("ascii")
+
+
+def write_lines(
+    path: Path, documents: Iterable[Json], mode: int = 0o644, encode: Callable[[Json], bytes] = canonical
+) -> list[int]:
+    """Write one document a line, canonical unless said otherwise; return each line's offset in bytes."""
     offsets, position = [], 0
     with writing(path, mode) as stream:
         for document in documents:
-            line = canonical(document) + b"\n"
+            line = encode(document) + b"\n"
             stream.write(line)
             offsets.append(position)
             position += len(line)

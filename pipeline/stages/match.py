@@ -124,9 +124,11 @@ def _stack_for(channel: Channel, candidate: Candidate) -> Stack:
 
 def _numbers_of(stacks: Sequence[Stack]) -> str:
     """Name series by their numbers, which are counted by the scanner and name nobody; text is no number."""
-    numbers = [stack.facts.get("SeriesNumber") for stack in stacks]
-    shown = ", ".join(str(number) if isinstance(number, int) else "?" for number in numbers)
-    return f"series number {shown}" if numbers else ""
+    said = [stack.facts.get("SeriesNumber") for stack in stacks]
+    # Sorted: the order in which series lie in folders decides nothing that is published.
+    numbers = sorted(number for number in said if isinstance(number, int))
+    shown = [str(number) for number in numbers] + ["?"] * (len(said) - len(numbers))
+    return "series number " + ", ".join(shown) if said else ""
 
 
 def _is_named(stack: Stack, named: str) -> bool:

@@ -147,7 +147,7 @@ def test_no_series_is_refused_with_the_criteria_asked() -> None:
 
 
 def test_two_series_are_refused_with_their_numbers() -> None:
-    error = refused(candidate(T2, stack("1.7", "t2 again"), T1))
+    error = refused(candidate(stack("1.7", "t2 again"), T2, T1))
 
     assert (error.code, error.where) == ("two-series-match", "series number 2, 7")
 
