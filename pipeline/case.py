@@ -15,8 +15,9 @@ from pydicom.dataset import Dataset
 
 from pipeline.io import annotation, nifti, store
 from pipeline.io.dicom import read_dataset
-from pipeline.io.document import read_line_at
+from pipeline.io.document import canonical, read_line_at
 from pipeline.io.policy import load_policy
+from pipeline.io.ruleset import canonical_form
 from pipeline.io.source import read_refs
 from pipeline.io.workspace import Workspace, open_workspace
 from pipeline.model.deid import Policy
@@ -101,6 +102,24 @@ class Order:
             "sources": {name: [ref.digest for ref in refs] for name, refs in self.plan.channels.items()},
             "frames": {name: [list(slice_) for slice_ in found] for name, found in self.plan.frames.items()},
             "label_source": None if self.plan.label is None else self.plan.label.ref.digest,
+        }  # fmt: skip
+
+    def inputs(self) -> dict[str, Json]:
+        """Return what `action` holds as people can read and the store may keep it: source digests are keyed."""
+        rules = canonical_form(self.rules)
+        channels: list[Any] = rules["channels"]  # type: ignore[index,call-overload,assignment]  # rules are an object
+        plan = self.plan
+        sources: dict[str, Json] = {name: _keyed(self.key, refs) for name, refs in plan.channels.items()}
+        if plan.label is not None:
+            sources["label"] = _keyed(self.key, [plan.label.ref])
+        return {
+            "format": "curate-action/1", "task": plan.task, "case": plan.case, "subset": plan.subset,
+            "subject": plan.subject, "warnings": list(plan.warnings),
+            "half_turn": None if plan.half_turn is None else dict(plan.half_turn),
+            "channels": [{k: c[k] for k in ("name", "quantity", "scale")} for c in channels],
+            "label": rules["label"],  # type: ignore[index,call-overload]
+            "policy": self.policy.digest, "software": software(), "sources": sources,
+            "frames": {name: [list(slice_) for slice_ in found] for name, found in plan.frames.items()},
         }  # fmt: skip
 
 
@@ -325,7 +344,9 @@ def run(request: Request, tell: Callable[[str], None]) -> Outcome:
             journal.enter("store")
             files = encode(image, labelled)
             record = _record(order, journal, labelled, files)
-            store.put(workspace.store, entry, record, {name: file.content for name, file in files.items()})
+            contents = {name: file.content for name, file in files.items()}
+            contents["action"] = canonical(order.inputs())
+            store.put(workspace.store, entry, record, contents)
     except CurationError as error:
         return Refusal.of(error, task=request.task, case=request.case, stage=journal.stage)
     except Exception as bug:  # noqa: BLE001 - a bug met in one case is an outcome of it, and the others go on

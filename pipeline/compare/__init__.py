@@ -15,7 +15,6 @@ from pipeline.compare.reasons import (
     FATE,
     FILE,
     Reason,
-    changes,
     explained,
     first_stage,
     of_headers,
@@ -23,6 +22,7 @@ from pipeline.compare.reasons import (
 )
 from pipeline.compare.sides import Case, Place, Task, open_side
 from pipeline.compare.volumes import VolumeDifference, difference, read_picture
+from pipeline.model.difference import changes
 from pipeline.model.errors import CurationError, UsageError
 from pipeline.model.record import Json
 from pipeline.model.volume import GRID_TOLERANCE_MM

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.model.difference import changes, shown
 from pipeline.model.record import Json
 
 Line = Mapping[str, Any]
@@ -16,7 +17,6 @@ dataset.json, and whether the case is there and in which subset."""
 
 _VOLUMES = frozenset({IMAGE, LABEL, FILE, EVIDENCE})
 _EVERYTHING = _VOLUMES | {FATE}
-_TEXT_LIMIT = 120
 
 _RULES: tuple[tuple[tuple[str, ...], str, frozenset[str]], ...] = (
     (("channels", "scale"), "scale", frozenset({IMAGE, FILE, EVIDENCE})),
@@ -72,27 +72,6 @@ def _rule_changes(first: Line, second: Line) -> Iterator[tuple[tuple[str, ...], 
     return changes(one, other)
 
 
-def changes(
-    first: Any, second: Any, path: tuple[str, ...] = ()
-) -> Iterator[tuple[tuple[str, ...], tuple[str, str]]]:
-    """Yield each place where two JSON documents differ, with both texts; lists of two lengths as a whole."""
-    if isinstance(first, Mapping) and isinstance(second, Mapping):
-        for name in sorted({*first, *second}):
-            yield from changes(first.get(name), second.get(name), (*path, str(name)))
-    elif isinstance(first, list) and isinstance(second, list) and len(first) == len(second):
-        for place, pair in enumerate(zip(first, second, strict=True)):
-            yield from changes(*pair, (*path, str(place)))
-    elif first != second:
-        yield path, (_shown(first), _shown(second))
-
-
-def _shown(value: Any) -> str:
-    """Return a value as short printable ASCII: a manifest may come from anywhere."""
-    text = "nothing" if value is None else str(value)
-    plain = "".join(c if " " <= c <= "~" else "?" for c in text)
-    return plain if len(plain) <= _TEXT_LIMIT else plain[:_TEXT_LIMIT] + "..."
-
-
 def _of_rule(path: tuple[str, ...], pair: tuple[str, str]) -> Reason:
     keys = tuple(name for name in path if not name.isdigit())
     rooms = ((stage, parts) for known, stage, parts in _RULES if keys[: len(known)] == known)
@@ -120,7 +99,7 @@ def of_lines(first: Line, second: Line, *, is_one_key: bool, turns: Sequence[Lin
     found += _of_turns(first, second, turns)
     found += _of_policy(first, second)
     if first.get("subset") != second.get("subset"):
-        text = f"{_shown(first.get('subset'))} -> {_shown(second.get('subset'))}"
+        text = f"{shown(first.get('subset'))} -> {shown(second.get('subset'))}"
         found.append(Reason("subset", "split", text, frozenset({FATE, LABEL, FILE, EVIDENCE})))
     if first.get("review") != second.get("review"):
         found.append(Reason("reviewer", "review", "another decision", frozenset({EVIDENCE, FATE})))
@@ -135,9 +114,7 @@ def _of_sources(first: Line, second: Line) -> Iterator[Reason]:
         before, after = one.get(name, []), other.get(name, [])
         if before != after:
             new, gone = len(set(after) - set(before)), len(set(before) - set(after))
-            text = (
-                f"{_shown(name)}: {new} files new, {gone} gone" if new or gone else f"{name}: another order"
-            )
+            text = f"{shown(name)}: {new} files new, {gone} gone" if new or gone else f"{name}: another order"
             parts = _VOLUMES - {IMAGE} if name == "label" else _VOLUMES
             yield Reason("source", "match", text, parts)
 
@@ -150,7 +127,7 @@ def _of_turns(first: Line, second: Line, rules: Sequence[Line]) -> Iterator[Reas
         text = " -> ".join("turned" if turn else "not turned" for turn in turned)
         yield Reason("half_turn", "fix", text if all(turned) is False else "other evidence", _VOLUMES)
     elif ruled and ruled[0] != ruled[1]:
-        yield Reason("rule", "fix", f"half_turns of {_shown(case)}", _VOLUMES)
+        yield Reason("rule", "fix", f"half_turns of {shown(case)}", _VOLUMES)
 
 
 def _turn_of(line: Line) -> list[tuple[Any, ...]]:
@@ -183,7 +160,7 @@ def first_stage(first: Line, second: Line) -> str:
 
 
 def _named(note: Line) -> str:
-    return f"{_shown(note.get('stage', ''))} {_shown(note.get('channel', ''))}".strip()
+    return f"{shown(note.get('stage', ''))} {shown(note.get('channel', ''))}".strip()
 
 
 def explained(parts: Iterable[str], why: Sequence[Reason]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,10 @@ from pipeline.model.identified import Key
 from pipeline.model.record import Json
 
 RECORD = "record.json"
+ACTION = "action.json"
 _FILES = {"image": "image.nii.gz", "label": "label.nii.gz"}
+_BESIDE = {"action": ACTION}
+"""What lies in an entry and is no evidence: it says to people what the entry was made from."""
 
 
 def entry_name(key: Key, action: Json) -> str:
@@ -44,7 +47,7 @@ def is_there(store: Path, entry: str) -> bool:
 def put(store: Path, entry: str, record: Mapping[str, Json], files: Mapping[str, bytes]) -> None:
     """Place a finished case: all its files under a temporary folder, flushed, then renamed into place.
 
-    `files` maps `image` and `label` to their bytes. What stood there before was not to be trusted (see
+    `files` maps `image`, `label` and `action` to their bytes. What stood there before was not to be trusted (see
     `find`) or came from a run beside this one, and is replaced.
     """
     target = store / entry
@@ -53,12 +56,23 @@ def put(store: Path, entry: str, record: Mapping[str, Json], files: Mapping[str,
         staging = temporary_name(target.parent)
         staging.mkdir()
         for part, content in files.items():
-            write_bytes(staging / _FILES[part], content)
+            write_bytes(staging / {**_FILES, **_BESIDE}[part], content)
         write_bytes(staging / RECORD, canonical(dict(record)))
         if target.exists():
             _remove(target, temporary_name(target.parent))
         staging.rename(target)
         flush_folder(target.parent)
+
+
+def actions(store: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield (entry, action.json) of the finished cases that have one, by entry; for people, never as evidence."""
+    for path in sorted(store.glob(f"??/[0-9a-f]*/{ACTION}")):
+        try:
+            document = json.loads(path.read_bytes())
+        except (OSError, ValueError):
+            continue
+        if isinstance(document, dict):
+            yield f"{path.parent.parent.name}/{path.parent.name}", document
 
 
 def _remove(target: Path, grave: Path) -> None:

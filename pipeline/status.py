@@ -1,0 +1,110 @@
+"""Say what stands in a workspace, and what the next build would make, and why."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.case import Orders, entry_of
+from pipeline.io import ledger, store
+from pipeline.io.ruleset import load_rules
+from pipeline.io.workspace import Workspace
+from pipeline.model.difference import changes
+from pipeline.model.record import Json
+from pipeline.release import Planned, planned, read_refusals
+
+NEW = "no earlier build of this case is in the store"
+_MOST = 8
+"""How many changed inputs of one case are named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A case that the next build would make: what changed since it was made last, or that it never was."""
+
+    case: str
+    why: Sequence[str]
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the case as one JSON object."""
+        return {"case": self.case, "why": list(self.why)}
+
+
+def status(workspace: Workspace) -> dict[str, Json]:
+    """Return what is indexed, planned, finished and refused, what would be made and why, and files' fates in counts.
+
+    The store is looked through for earlier builds only where a planned case is not in it.
+    """
+    fates = ledger.read_fates(workspace.private / "fates.csv")
+    codes = Counter((row["fate"], row["code"]) for row in fates)
+    plans = planned(workspace, []) if any(workspace.plans.glob("*.jsonl")) else []
+    folder = workspace.settings().rules
+    return {
+        "files": len(fates),
+        "fates": dict(sorted(Counter(row["fate"] for row in fates).items())),
+        "codes": {f"{fate}: {code}": n for (fate, code), n in sorted(codes.items()) if code},
+        "tasks": _tasks(workspace, plans, None if folder is None else workspace.root / folder),
+    }
+
+
+def _tasks(workspace: Workspace, plans: Sequence[Planned], rules: Path | None) -> list[Json]:
+    current = {task: loaded.digest for task, loaded in load_rules(rules).items()} if plans else {}
+    waiting = {plan.task: _waiting(workspace, plan) for plan in plans}
+    wanted = {(task, name) for task, inputs in waiting.items() for name in inputs}
+    earlier = _earlier(workspace.store, wanted) if wanted else {}
+    return [
+        _counts(workspace, plan, waiting[plan.task], earlier)
+        | {"rules_changed": current.get(plan.task) != plan.header["digest"]}
+        for plan in plans
+    ]
+
+
+def _waiting(workspace: Workspace, plan: Planned) -> dict[str, Mapping[str, Any]]:
+    """Return case -> inputs of the planned cases that are not in the store."""
+    orders = Orders.of(workspace, plan.rules)
+    found = (orders.order(case) for case in plan.plans)
+    return {
+        order.plan.case: order.inputs()
+        for order in found
+        if not store.is_there(workspace.store, entry_of(order))
+    }
+
+
+def _earlier(folder: Path, wanted: set[tuple[str, str]]) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
+    """Return (task, case) -> what the entries of the store that hold it were made from."""
+    found = defaultdict(list)
+    for _, action in store.actions(folder):
+        name = (str(action.get("task")), str(action.get("case")))
+        if name in wanted:
+            found[name].append(action)
+    return found
+
+
+def _counts(
+    workspace: Workspace,
+    plan: Planned,
+    waiting: Mapping[str, Mapping[str, Any]],
+    earlier: Mapping[tuple[str, str], Sequence[Mapping[str, Any]]],
+) -> dict[str, Json]:
+    refused = {refusal.case for refusal in read_refusals(workspace, plan.task)}
+    pending = [Pending(name, _why(now, earlier.get((plan.task, name), ()))) for name, now in waiting.items()]
+    return {
+        "task": plan.task,
+        "planned": len(plan.plans),
+        "finished": len(plan.plans) - len(waiting),
+        "refused": len(plan.refusals) + sum(name in refused for name in waiting),
+        "pending": sum(name not in refused for name in waiting),
+        "next_build": [case.to_json() for case in pending],
+    }
+
+
+def _why(now: Mapping[str, Any], before: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what differs from the most similar earlier build."""
+    told = [[f"{'.'.join(path)} {one} -> {other}" for path, (one, other) in changes(e, now)] for e in before]
+    nearest = min(told, key=len, default=[NEW])
+    if not nearest:
+        return ["the finished case is damaged or gone"]
+    return nearest if len(nearest) <= _MOST else [*nearest[:_MOST], f"and {len(nearest) - _MOST} more"]
