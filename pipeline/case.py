@@ -23,7 +23,7 @@ from pipeline.io.workspace import Workspace, open_workspace
 from pipeline.model.deid import Policy
 from pipeline.model.errors import CurationError, LabelError
 from pipeline.model.identified import Identified, Key
-from pipeline.model.plan import CasePlan
+from pipeline.model.plan import CasePlan, LabelSource
 from pipeline.model.record import Finished, Json, Note, Outcome, Refusal, Step
 from pipeline.model.rules import Channel, TaskRules
 from pipeline.model.series import Kind, SourceRef
@@ -101,7 +101,7 @@ class Order:
             "label": rules.label.model_dump_json(), "policy": self.policy.digest, "software": software(),
             "sources": {name: [ref.digest for ref in refs] for name, refs in self.plan.channels.items()},
             "frames": {name: [list(slice_) for slice_ in found] for name, found in self.plan.frames.items()},
-            "label_source": None if self.plan.label is None else self.plan.label.ref.digest,
+            "label_source": None if self.plan.label is None else dict(self.plan.label.digests()),
         }  # fmt: skip
 
     def inputs(self) -> dict[str, Json]:
@@ -221,8 +221,7 @@ def _draw(order: Order, drawn_on: tuple[Grid, str], journal: Journal) -> Annotat
     grid, frame = drawn_on
     journal.enter("label")
     if source.kind is Kind.MASK:
-        (content,) = read_refs([source.ref])
-        drawing: Annotation = journal.keep(annotation.read_mask(content, source.inside), "label")
+        drawing: Annotation = journal.keep(_read_mask(source), "label")
         return drawing
     journal.enter("deidentify")
     (dataset,) = _clean(order, [source.ref], "label", journal)
@@ -239,6 +238,16 @@ def _draw(order: Order, drawn_on: tuple[Grid, str], journal: Journal) -> Annotat
         _same_frame(roi.frame_of_reference_uid, frame, "label")
     drawn: Annotation = journal.keep(rasterise(contours.rois, grid), "label")
     return drawn
+
+
+def _read_mask(source: LabelSource) -> Step[Annotation]:
+    """Read a mask with what belongs to it."""
+    content = dict(zip(source.refs, read_refs(source.refs), strict=True))
+    names = None
+    if source.names is not None:
+        names = annotation.read_label_names(content[source.names].decode("utf-8", errors="replace"))
+    companion = None if source.data is None else content[source.data]
+    return annotation.read_mask(content[source.ref], source.inside, companion=companion, names=names)
 
 
 def _same_frame(first: str, second: str, what: str) -> None:
@@ -267,7 +276,7 @@ def _record(
     if labelled is not None:
         drawn = {**files["label"].facts, "classes": _classes(order.rules, labelled)}
     if plan.label is not None:
-        sources["label"] = _keyed(order.key, [plan.label.ref])
+        sources["label"] = _keyed(order.key, plan.label.refs)
     return {
         "format": "curate-case/1", "task": plan.task, "case": plan.case, "subset": plan.subset,
         "subject": plan.subject, "sources": sources, "notes": journal.notes, "image": files["image"].facts,

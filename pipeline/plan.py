@@ -23,6 +23,7 @@ from pipeline.stages.deidentify import subject_token
 from pipeline.stages.gather import gather
 from pipeline.stages.ingest import Grouping, ingest
 from pipeline.stages.match import half_turn, is_wanted, labels_meant, match
+from pipeline.stages.pair import Beside, pair
 from pipeline.stages.split import Entrant, deal
 
 PLAN_FORMAT = "curate-plan/1"
@@ -36,6 +37,7 @@ class Draft:
     candidates: Sequence[Candidate]
     chosen: Mapping[str, Choice | CurationError]
     has_table: bool
+    beside: Mapping[SourceRef, Beside] = field(default_factory=dict)
 
     @property
     def task(self) -> str:
@@ -91,15 +93,19 @@ def plan(
     files = list(ledger.read_index(workspace.index))
     if not files:
         raise UsageError("nothing-indexed", wanted="an index", found="none")
-    grouping = ingest(files)
+    beside = pair(files)
+    belonging = {file.ref for found in beside.values() for file in found.files}
+    grouping = ingest(file for file in files if file.ref not in belonging)
     key = workspace.key()
     tables = _tables(grouping, cases, known)
     drafts = [_draft(_rules_of(task, known), grouping, tables, key) for task in _asked(tasks, files, known)]
     drafts = _refuse_contested([draft for draft in drafts if draft.candidates or draft.task in tasks])
     fates = _Fates()
+    drafts = [replace(draft, beside=beside) for draft in drafts]
     plans = [_finish(workspace, draft, key, fates) for draft in drafts]
     _forget_others(workspace, plans, tasks)
     _say_the_rest(grouping, drafts, fates)
+    _say_what_is_beside(beside, fates)
     ledger.write_fates(workspace.private / "fates.csv", [fates.rows[file.ref] for file in files], key)
     return plans
 
@@ -275,7 +281,9 @@ def _line(draft: Draft, candidate: Candidate, dealt: tuple[str, str], key: Key) 
         return Refusal.of(choice, task=draft.task, case=case, stage="plan")
     label = None
     if choice.label is not None:
-        label = LabelSource(choice.label.kind, choice.label.ref, choice.label.inside)
+        found = draft.beside.get(choice.label.ref, Beside())
+        data, names = (None if file is None else file.ref for file in (found.data, found.names))
+        label = LabelSource(choice.label.kind, choice.label.ref, choice.label.inside, data, names)
     parts = {name: refs_and_frames(stack) for name, stack in choice.channels.items()}
     return CasePlan(
         task=draft.task,
@@ -359,6 +367,13 @@ def _say_the_rest(grouping: Grouping, drafts: Sequence[Draft], fates: _Fates) ->
             fates.say(_left(file, planned, code if file.task else "unbound"))
     for label in grouping.labels:
         fates.say(_left(label, planned, "no-case-wants-it"))
+
+
+def _say_what_is_beside(beside: Mapping[SourceRef, Beside], fates: _Fates) -> None:
+    """Give what belongs to a mask the mask's fate; of two masks that share it, the one used counts."""
+    for mask, found in beside.items():
+        for file in found.files:
+            fates.say(replace(fates.rows[mask], file=file))
 
 
 def _left(file: SourceFile, planned: set[str], code: str) -> Row:

@@ -132,7 +132,8 @@ def _plan_of(line: Mapping[str, Any]) -> _Plan:
     try:
         sources = {name: [_Source(*ref) for ref in refs] for name, refs in line["channels"].items()}
         if line["label"] is not None:
-            sources["label"] = [_Source(*line["label"]["ref"])]
+            refs = [line["label"].get(part) for part in ("ref", "data", "names")]
+            sources["label"] = [_Source(*ref) for ref in refs if ref is not None]
         return _Plan(line["case"], line["subset"], sources)
     except (KeyError, TypeError, AttributeError):
         raise failure("a plan that names each case's sources", "a line that does not") from None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pipeline.io.labelobject import read_references
-from pipeline.io.mask import companion_name, is_mask, read_label_names, read_mask
+from pipeline.io.mask import companion_name, is_label_names, is_mask, read_label_names, read_mask
 from pipeline.io.rtstruct import read_rtstruct
 from pipeline.io.seg import read_seg
 
 __all__ = [
     "companion_name",
+    "is_label_names",
     "is_mask",
     "read_label_names",
     "read_mask",

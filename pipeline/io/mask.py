@@ -34,6 +34,8 @@ MOST_VALUES = 1024
 
 _SEGMENT_FIELD = re.compile(r"Segment(\d+)_(Name|LabelValue|Layer|Tags)")
 _TERMINOLOGY = re.compile(r"TerminologyEntry:[^~|]*~[^~|]*~([^~^|]+)\^([^~^|]+)\^")
+_LABEL_HEAD = 400
+_LABEL_NAMES = re.compile(rb"[#\s]*ITK-SnAP Label Description File", re.IGNORECASE)
 _LABEL_LINE = re.compile(r'\s*(\d+)(?:\s+[\d.]+){6}\s+"(.*)"\s*')
 
 
@@ -88,7 +90,8 @@ def read_mask(
     name
         The file's name, or only its ending, which says the format.
     names
-        Names of values, as `read_label_names` returns them; they win over those in the file.
+        Names of values, as `read_label_names` returns them; they win over those in the file. Values that no
+        voxel has do not count, nor does ITK-SNAP's own `Label N`, which nobody gave.
 
     Returns
     -------
@@ -151,7 +154,13 @@ def _named(
     """Return what has a name, and the values that have none."""
     named = _segments(raster.fields, len(layers))
     if names is not None:
-        named = [_Named(name, 0, value) for value, name in sorted(names.items()) if value != 0]
+        present = set(_values(layers[0], raster.source))
+        named = [
+            _Named(name, 0, value)
+            for value, name in sorted(names.items())
+            # ITK-SNAP lists every value that it offers, and calls those that nobody named `Label N`.
+            if value in present and name not in {"", f"Label {value}"}
+        ]
     unnamed = []
     for layer, voxels in enumerate(layers):
         known = {segment.value for segment in named if segment.layer == layer}
@@ -225,6 +234,11 @@ def _annotation(
         codes={key: segment.codes for key, segment in called if segment.codes},
         names={key: segment.name for key, segment in called if segment.name != key},
     )
+
+
+def is_label_names(content: bytes) -> bool:
+    """Whether a file is an ITK-SNAP label description, by the comment that ITK-SNAP begins it with."""
+    return _LABEL_NAMES.match(content[:_LABEL_HEAD]) is not None
 
 
 def read_label_names(text: str) -> dict[int, str]:

@@ -44,11 +44,39 @@ def refs_and_frames(stack: Stack) -> tuple[tuple[SourceRef, ...], tuple[tuple[in
 
 @dataclass(frozen=True, slots=True)
 class LabelSource:
-    """The label's kind and file."""
+    """The label's kind and file, and what belongs to a mask: its voxels' own file, the names of its values."""
 
     kind: Kind
     ref: SourceRef
     inside: str
+    data: SourceRef | None = None
+    names: SourceRef | None = None
+
+    @property
+    def refs(self) -> tuple[SourceRef, ...]:
+        """All files that make the label, the named one first."""
+        return tuple(ref for ref in (self.ref, self.data, self.names) if ref is not None)
+
+    def digests(self) -> dict[str, str]:
+        """Return what each file is to the label -> its digest."""
+        named = {"ref": self.ref, "data": self.data, "names": self.names}
+        return {name: ref.digest for name, ref in named.items() if ref is not None}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the source as one JSON object."""
+        beside = {"data": self.data, "names": self.names}
+        return {
+            "kind": self.kind.value,
+            "ref": self.ref.to_json(),
+            "inside": self.inside,
+            **{name: None if ref is None else ref.to_json() for name, ref in beside.items()},
+        }
+
+    @classmethod
+    def from_json(cls, line: Mapping[str, Any]) -> LabelSource:
+        """Return the source that `to_json` wrote."""
+        data, names = (None if line.get(name) is None else SourceRef(*line[name]) for name in ("data", "names"))
+        return cls(Kind(line["kind"]), SourceRef(*line["ref"]), line["inside"], data, names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +96,6 @@ class CasePlan:
 
     def to_json(self) -> dict[str, Any]:
         """Return the line as one JSON object."""
-        label = None
-        if self.label is not None:
-            label = {
-                "kind": self.label.kind.value,
-                "ref": self.label.ref.to_json(),
-                "inside": self.label.inside,
-            }
         return {
             "kind": "case",
             "task": self.task,
@@ -83,7 +104,7 @@ class CasePlan:
             "subject": self.subject,
             "channels": {name: [ref.to_json() for ref in refs] for name, refs in self.channels.items()},
             "frames": {name: [list(slice_) for slice_ in slices] for name, slices in self.frames.items()},
-            "label": label,
+            "label": None if self.label is None else self.label.to_json(),
             "half_turn": None if self.half_turn is None else dict(self.half_turn),
             "warnings": list(self.warnings),
         }
@@ -91,9 +112,7 @@ class CasePlan:
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> CasePlan:
         """Return the plan that `to_json` wrote."""
-        label = line["label"]
-        if label is not None:
-            label = LabelSource(Kind(label["kind"]), SourceRef(*label["ref"]), label["inside"])
+        label = None if line["label"] is None else LabelSource.from_json(line["label"])
         channels = {name: tuple(SourceRef(*ref) for ref in refs) for name, refs in line["channels"].items()}
         frames = {
             name: tuple((file, frame) for file, frame in found) for name, found in line["frames"].items()
