@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline.audit.claims import Claim, Manifest
 from pipeline.audit.geometry import check_affine, matrix_text
+from pipeline.audit.hashing import Hasher
 from pipeline.audit.inflate import inflated
 from pipeline.audit.nifti import VOXEL_OFFSET, NiftiHeader, read_header
 from pipeline.audit.report import Spot, failure
@@ -32,6 +33,7 @@ class Walk:
 
     manifest: Manifest
     wanted: dict[str, Member]
+    hasher: Hasher
     seen: set[str] = field(default_factory=set)
     last: str = ""
     headers: dict[str, NiftiHeader] = field(default_factory=dict)
@@ -53,14 +55,20 @@ def audit_nifti(pieces: Iterator[bytes], claim: Claim, walk: Walk, spot: Spot) -
         walk.headers[claim.case] = header
     elif claim.case in walk.headers:
         _check_same_grid(header, walk.headers[claim.case], spot)
-    voxels = itertools.chain([begin[VOXEL_OFFSET:]], content)
+    digest = walk.hasher.sha256()
+    voxels = digest.passing(itertools.chain([begin[VOXEL_OFFSET:]], content))
     if claim.kind == "image":
-        digest = audit_image(voxels, header, claim, walk.manifest.channels, spot)
+        audit_image(voxels, header, claim, walk.manifest.channels, spot)
+    else:
+        audit_label(voxels, header, claim, walk.manifest.classes, spot)
+    _check_voxels(digest.hexdigest(), claim, walk, spot)
+
+
+def _check_voxels(digest: str, claim: Claim, walk: Walk, spot: Spot) -> None:
+    if claim.kind == "image":
         if digest in walk.voxels:
             spot.report("package", wanted="voxels of its own", found=f"those of {walk.voxels[digest]}")
         walk.voxels.setdefault(digest, claim.member)
-    else:
-        digest = audit_label(voxels, header, claim, walk.manifest.classes, spot)
     spot.expect(
         "package", "the voxels' digest in the manifest,", wanted=claim.voxels, found=f"sha256:{digest}"
     )
