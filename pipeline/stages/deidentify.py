@@ -48,8 +48,8 @@ METHOD = "curate: allow-list and PS3.15 Table E.1-1"
 """De-identification Method, followed by the table's edition and the policy's digest."""
 
 _UNPARSABLE = (
-    ValueError, KeyError, TypeError, AttributeError, EOFError, OverflowError, NotImplementedError, struct.error,
-    BytesLengthException,
+    ValueError, KeyError, TypeError, AttributeError, EOFError, OSError, OverflowError, NotImplementedError,
+    RecursionError, struct.error, BytesLengthException,
 )  # fmt: skip
 """What pydicom raises for an element that it cannot parse or write."""
 

@@ -113,6 +113,18 @@ def test_every_sequence_has_its_scope() -> None:
             assert not isinstance(handling.check, Items) or handling.check.scope in policy.scopes
 
 
+def test_no_level_leads_back_to_itself() -> None:
+    """However deep a file nests its sequences, the walk ends."""
+    policy = load_policy()
+
+    def depth(name: str, above: tuple[str, ...]) -> int:
+        assert name not in above, name
+        inner = [h.check.scope for h in policy.scopes[name].values() if isinstance(h.check, Items)]
+        return 1 + max((depth(scope, (*above, name)) for scope in inner), default=0)
+
+    assert max(depth(purpose.name, ()) for purpose in policy.purposes.values()) < 10
+
+
 def test_overlays_curves_and_private_elements_are_stopped_by_pattern() -> None:
     gate = next(iter(load_policy().purposes.values())).gate
     assert not any(
