@@ -35,7 +35,7 @@ from pipeline.model.deid import (
     Subject,
     padded,
 )
-from pipeline.model.errors import CurationError, PrivacyError, SourceError
+from pipeline.model.errors import CurationError, SourceError
 from pipeline.model.identified import Identified, Key
 from pipeline.model.record import Json, Note, Step
 
@@ -130,11 +130,9 @@ def deidentify(
     ------
     CurationError
         `not-deidentifiable` for another SOP class, `value-not-releasable` for a value without which a voxel
-        would change, `missing-identifier`, `unreadable`.
+        would change, `missing-identifier`, `burned-in-text` when the header says so.
     SourceError
-        `truncated` when the pixel data is too short.
-    PrivacyError
-        `burned-in-text` when the header says that text is burned in.
+        `truncated` when the pixel data is too short, `undecodable`, `unreadable`.
 
     Notes
     -----
@@ -242,7 +240,7 @@ def _visit(source: Dataset, desk: _Desk) -> _Visit:
     if syntax not in desk.policy.known_uids or not syntax.is_transfer_syntax:
         raise SourceError("unreadable", wanted="a transfer syntax of the standard", found="none")
     if _text(source, _BURNED_IN).upper() not in {"", "NO"}:
-        raise PrivacyError(
+        raise CurationError(
             "burned-in-text", wanted="pixels without text", found="BurnedInAnnotation says otherwise"
         )
     signed = source.get_item(_PIXEL_REPRESENTATION, keep_deferred=True)

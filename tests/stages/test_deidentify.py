@@ -40,7 +40,7 @@ from pipeline.io.dicom import read_dataset
 from pipeline.io.policy import load_policy
 from pipeline.io.source import read_refs
 from pipeline.model.deid import Act, Found, Handling, Otherwise, Row, Subject, gate
-from pipeline.model.errors import CurationError, PrivacyError
+from pipeline.model.errors import CurationError
 from pipeline.model.identified import Identified, Key
 from pipeline.model.plan import refs_and_frames
 from pipeline.model.record import Step
@@ -559,10 +559,10 @@ def test_another_kind_of_object_is_refused() -> None:
     assert refusal(image("1.2.3")).code == "not-deidentifiable"
 
 
-def test_an_image_that_says_text_is_burned_in_stops_for_privacy() -> None:
+def test_an_image_that_says_text_is_burned_in_is_refused() -> None:
     source = image()
     source.BurnedInAnnotation = "YES"
-    assert isinstance(refusal(source), PrivacyError)
+    assert refusal(source).code == "burned-in-text"
 
 
 def test_a_missing_patient_or_instance_is_refused() -> None:
