@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.io import ledger
-from pipeline.io.document import write_lines
+from pipeline.io.document import escaped, write_lines
 from pipeline.io.ledger import Row
 from pipeline.io.ruleset import LoadedRules, load_rules
 from pipeline.io.table import CaseTable, TableRow, read_table
@@ -318,7 +318,7 @@ def _write(workspace: Workspace, loaded: LoadedRules, made: TaskPlan) -> None:
     }
     lines = [case.to_json() for case in made.cases]
     lines += [{"kind": "refusal", **refusal.to_json()} for refusal in made.refusals]
-    write_lines(workspace.plans / f"{made.task}.jsonl", [header, *lines], mode=0o600)
+    write_lines(workspace.plans / f"{made.task}.jsonl", [header, *lines], mode=0o600, encode=escaped)
 
 
 def _forget_others(workspace: Workspace, plans: Sequence[TaskPlan], asked: Sequence[str]) -> None:
