@@ -23,8 +23,11 @@ EXPANSION_LIMIT = 2**30
 EXPANSION_RATIO = 100
 MEMBER_LIMIT = 4 * 2**30
 """Largest single file or member in bytes."""
-HEADER_LIMIT = 2**20
-"""Largest extended header of a TAR member (a long name, PAX records) in bytes: tarfile reads it whole."""
+HEADER_LIMIT = 2**16
+"""Largest extended header of a TAR member (a long name, PAX records) in bytes: tarfile reads it whole.
+
+Below the 128 KiB that a cell of a CSV table may hold.
+"""
 
 
 @dataclass(frozen=True, slots=True)
