@@ -17,6 +17,7 @@ from pipeline.io.workspace import Workspace, create
 from pipeline.model.plan import CasePlan
 from pipeline.model.record import Finished, Refusal
 from pipeline.model.rules import TaskRules
+from pipeline.model.series import Kind
 from pipeline.plan import plan
 from pipeline.release import planned
 
@@ -57,6 +58,24 @@ def test_a_case_walks_through_the_rooms_in_order_and_is_found_finished(
     record = json.loads((workspace.store / first.entry / "record.json").read_bytes())
     assert record["case"] == request_.case
     assert [note["stage"] for note in record["notes"]][:3] == ["deidentify", "convert", "orient"]
+
+
+def test_the_record_says_of_each_region_what_became_of_its_contours_and_not_its_name(
+    workspace: Workspace,
+) -> None:
+    (drawn,) = [
+        request
+        for request in planned(workspace, [])[0].requests
+        if (label := order(workspace, request).plan.label) is not None and label.kind is Kind.RTSTRUCT
+    ]
+    outcome = case.run(drawn, lambda stage: None)
+    assert isinstance(outcome, Finished)
+    notes = json.loads((workspace.store / outcome.entry / "record.json").read_bytes())["notes"]
+    (note,) = [note for note in notes if note["stage"] == "rasterise"]
+    told = {"number", "contours", "used", "skipped", "off_plane", "outside", "clipped", "gaps", "voxels"}
+    assert note["rois"]
+    assert all(told <= set(region) for region in note["rois"])
+    assert all("name" not in region for region in note["rois"])
 
 
 def test_a_damaged_entry_is_made_anew(workspace: Workspace, request_: Request) -> None:

@@ -75,7 +75,9 @@ class LabelSource:
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> LabelSource:
         """Return the source that `to_json` wrote."""
-        data, names = (None if line.get(name) is None else SourceRef(*line[name]) for name in ("data", "names"))
+        data, names = (
+            None if line.get(name) is None else SourceRef(*line[name]) for name in ("data", "names")
+        )
         return cls(Kind(line["kind"]), SourceRef(*line["ref"]), line["inside"], data, names)
 
 

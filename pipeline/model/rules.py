@@ -202,6 +202,14 @@ def mask_values(classes: tuple[LabelClass, ...]) -> list[int]:
     return [value for c in classes for value in (c.from_values or (c.value,))]
 
 
+class Resample(Rule):
+    """A mask on another grid than the image's is brought onto it, each voxel the nearest one's, not refused."""
+
+    why: str = Field(
+        min_length=10, description="Why the drawing lies on another grid, and why its change is acceptable."
+    )
+
+
 class Label(Rule):
     """How the expert's drawing becomes the label."""
 
@@ -215,6 +223,9 @@ class Label(Rule):
         description="Fraction from which a voxel of a FRACTIONAL segmentation counts; None: only 0 and 1 are taken.",
     )
     precedence: tuple[str, ...] = Field((), description="Class names, strongest first, where masks overlap.")
+    resample: Resample | None = Field(
+        None, description="Take masks on another grid, by the nearest voxel; None: they are refused."
+    )
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Label:

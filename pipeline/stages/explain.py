@@ -230,11 +230,20 @@ def _label(label: Label, channels: Sequence[Channel]) -> str:
     lines = [
         f"The expert drew on `{drawn_on}`: a mask file, a DICOM SEG or an RTSTRUCT, whose contours are filled "
         "even-odd at the voxels' centres. The label is brought onto the image's grid by permuting and reversing "
-        f"axes only. {overlaps}{_fraction(label)}{ignored}A name or value that is not declared is refused. "
-        "0 is background.",
+        f"axes only. {_resampling(label)}{overlaps}{_fraction(label)}{ignored}A name or value that is not declared "
+        "is refused. 0 is background.",
         *(_class(klass) for klass in label.classes),
     ]
     return "\n".join(lines)
+
+
+def _resampling(label: Label) -> str:
+    if label.resample is None:
+        return "A drawing on another grid is refused. "
+    return (
+        "A mask on another grid is resampled by the nearest voxel, and the change of each class's volume is recorded: "
+        f"{label.resample.why.strip().rstrip('.')}. "
+    )
 
 
 def _fraction(label: Label) -> str:

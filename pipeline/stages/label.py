@@ -13,7 +13,7 @@ import SimpleITK
 from pydicom.sr.coding import Code
 
 from pipeline.model.errors import LabelError
-from pipeline.model.record import Json, Note, Step, decimal
+from pipeline.model.record import Json, Note, Step, decimal, decimals
 from pipeline.model.rules import Label, LabelClass
 from pipeline.model.volume import (
     GRID_TOLERANCE_MM,
@@ -26,6 +26,9 @@ from pipeline.model.volume import (
 
 NEAR_ENOUGH = 0.5
 """Likeness (0 to 1) from which on a class is named as what an unknown name may have meant."""
+
+SNAP = 2.0**24
+"""Indices are rounded to 1/SNAP voxel before a voxel is chosen, far below what places are known to."""
 
 MOST_NAMED = 20
 """Faults of one kind that a message lists before it only counts."""
@@ -65,8 +68,10 @@ def label(annotation: Annotation, image: Grid, rule: Label) -> Step[Volume]:
     """Map the annotation's masks to the rule's classes, on the image's own grid.
 
     Names are matched whole, without regard to case and outer blanks; codes by meaning (an SRT code equals its SCT
-    successor); masks called `value N` by value. Several masks of one class are united. Nothing is resampled:
-    the annotation's grid is the image's, or one with axes permuted or reversed.
+    successor); masks called `value N` by value. Several masks of one class are united. Nothing is resampled where
+    the annotation's grid is the image's, or one with axes permuted or reversed. Another grid is refused, unless the
+    rule says `resample`: then each voxel of the image takes the class of the nearest voxel of the drawing, and
+    none outside of its field.
 
     Parameters
     ----------
@@ -81,25 +86,35 @@ def label(annotation: Annotation, image: Grid, rule: Label) -> Step[Volume]:
     -------
     Step
         Label of the image's shape, 0 for background; uint8, or uint16 with more than 255 classes. The note
-        holds each class' voxels, ml, components (joined by faces) and what matched; no name as drawn.
+        holds each class' voxels, ml, components (joined by faces) and what matched; no name as drawn. Of a
+        resampled label also ml before and change in percent, and drawn voxels outside the image's field.
 
     Raises
     ------
     LabelError
         label-name-unknown, label-value-undeclared and label-name-ambiguous for masks that fit no class, or two, or
         a class and `ignore`; label-overlap without precedence; label-off-grid if a corner is further
-        than GRID_TOLERANCE_MM from the image's; label-empty; label-missing-class.
+        than GRID_TOLERANCE_MM from the image's; label-empty; label-missing-class, also for a class that
+        resampling would lose.
     """
     masks = [_mask(place, key, annotation, rule) for place, key in enumerate(annotation.masks, start=1)]
     _refuse_unassigned(masks, rule)
-    turn = _turn_between(annotation.grid, image)
+    turn, fault = _turn_between(annotation.grid, image)
+    if fault is not None and rule.resample is None:
+        raise fault
     painted, overlaps = _paint(annotation, masks, rule)
-    data = np.asfortranarray(_turned(painted, turn))
+    if fault is None:
+        data = np.asfortranarray(_turned(painted, turn))
+        placing: dict[str, Json] = {"axes": list(turn.axes), "signs": list(turn.signs)}
+    else:
+        data = _nearest_voxels(painted, annotation.grid, image)
+        placing = _resampling(painted, annotation.grid, image, rule)
     classes: dict[str, dict[str, Json]] = {
         str(wanted.value): {
             "name": wanted.name,
             **_extent(data, wanted.value, image),
             **_origin(masks, wanted),
+            **(_change(painted, data, wanted, (annotation.grid, image)) if fault is not None else {}),
         }
         for wanted in rule.classes
     }
@@ -108,8 +123,7 @@ def label(annotation: Annotation, image: Grid, rule: Label) -> Step[Volume]:
         "classes": classes,
         "ignored": sum(mask.is_ignored for mask in masks),
         "overlaps": [_overlap_facts(overlap, rule) for overlap in overlaps],
-        "axes": list(turn.axes),
-        "signs": list(turn.signs),
+        **placing,
         "components_by": "faces",
     }
     return Step(Volume(data, image.affine), Note("label", facts))
@@ -286,29 +300,21 @@ def _refuse_missing(present: Collection[int], rule: Label) -> None:
 # From the annotation's grid to the image's
 
 
-def _turn_between(drawn: Grid, image: Grid) -> _Turn:
-    """Return the permutation and reversal of axes that takes one grid to the other; refuse any other."""
+def _turn_between(drawn: Grid, image: Grid) -> tuple[_Turn, LabelError | None]:
+    """Return the permutation and reversal of axes that brings one grid nearest to the other, and what is off."""
     steps = np.linalg.inv(image.affine)[:3, :3] @ drawn.affine[:3, :3]
     axes = [int(axis) for axis in np.argmax(np.abs(steps), axis=1)]
     signs = [1 if steps[place, axis] > 0 else -1 for place, axis in enumerate(axes)]
     turn = _Turn((axes[0], axes[1], axes[2]), (signs[0], signs[1], signs[2]))
     shape = tuple(drawn.shape[axis] for axis in axes)
     if sorted(axes) != [0, 1, 2] or shape != image.shape:
-        raise LabelError(
-            "label-off-grid",
-            wanted=f"{_sizes(image.shape)} voxels along x, y, z",
-            found=_sizes(shape),
-            where="label",
-        )
+        wanted = f"{_sizes(image.shape)} voxels along x, y, z"
+        return turn, LabelError("label-off-grid", wanted=wanted, found=_sizes(shape), where="label")
     apart = corner_distance(image.shape, _affine_after(drawn, turn), image.affine)
     if not apart <= GRID_TOLERANCE_MM:
-        raise LabelError(
-            "label-off-grid",
-            wanted=f"corners within {GRID_TOLERANCE_MM:g} mm of the image's",
-            found=f"{apart:.3g} mm",
-            where="label",
-        )
-    return turn
+        wanted = f"corners within {GRID_TOLERANCE_MM:g} mm of the image's"
+        return turn, LabelError("label-off-grid", wanted=wanted, found=f"{apart:.3g} mm", where="label")
+    return turn, None
 
 
 def _sizes(shape: Sequence[int]) -> str:
@@ -330,7 +336,72 @@ def _turned(painted: npt.NDArray[np.unsignedinteger], turn: _Turn) -> npt.NDArra
     return np.transpose(painted, turn.axes)[first, second, third]
 
 
+def _nearest_voxels(
+    painted: npt.NDArray[np.unsignedinteger], drawn: Grid, image: Grid
+) -> npt.NDArray[np.unsignedinteger]:
+    """Return for each voxel of the image the class of the drawing's voxel in which its centre lies, else 0.
+
+    A centre on the face between two voxels belongs to the one of higher index.
+    """
+    to_index = np.linalg.inv(drawn.affine) @ image.affine
+    i, j = np.ogrid[: image.shape[0], : image.shape[1]]
+    data = np.zeros(image.shape, dtype=painted.dtype, order="F")
+    for k in range(image.shape[2]):
+        index = [_voxel_at(row[0] * i + row[1] * j + (row[2] * k + row[3])) for row in to_index[:3]]
+        inside = np.ones(image.shape[:2], dtype=np.bool_)
+        for place, length in zip(index, drawn.shape, strict=True):
+            inside &= (place >= 0) & (place < length)
+        data[:, :, k][inside] = painted[index[0][inside], index[1][inside], index[2][inside]]
+    return data
+
+
+def _voxel_at(index: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Return the voxels in which places lie; rounded first, so that arithmetic decides no tie."""
+    return np.floor(np.rint(index * SNAP) / SNAP + 0.5).astype(np.int64)
+
+
 # What the note says
+
+
+def _resampling(
+    painted: npt.NDArray[np.unsignedinteger], drawn: Grid, image: Grid, rule: Label
+) -> dict[str, Json]:
+    """Return how a drawing on another grid was brought onto the image's."""
+    to_index = np.linalg.inv(image.affine) @ drawn.affine
+    places = _voxel_at(np.argwhere(painted) @ to_index[:3, :3].T + to_index[:3, 3])
+    outside = int(((places < 0) | (places >= np.array(image.shape))).any(axis=1).sum())
+    return {
+        "resampled": {
+            "interpolation": "nearest",
+            "why": rule.resample.why if rule.resample else "",
+            "shape_before": list(drawn.shape),
+            "affine_before": decimals(drawn.affine),
+            "drawn_voxels": len(places),
+            "drawn_voxels_outside": outside,
+        }
+    }
+
+
+def _change(
+    painted: npt.NDArray[np.unsignedinteger],
+    data: npt.NDArray[np.unsignedinteger],
+    wanted: LabelClass,
+    grids: tuple[Grid, Grid],
+) -> dict[str, Json]:
+    """Return a class' ml before resampling and its change in percent; refuse one that is lost."""
+    before, after = (
+        float(np.count_nonzero(voxels == wanted.value) * grid.voxel_ml)
+        for voxels, grid in zip((painted, data), grids, strict=True)
+    )
+    if before and not after:
+        raise LabelError(
+            "label-missing-class",
+            wanted=f"a voxel of {wanted.name} after resampling",
+            found=f"none of {before:.3g} ml",
+            where="label",
+        )
+    change = 100 * (after - before) / before if before else 0.0
+    return {"ml_before": decimal(round(before, 6)), "change_percent": decimal(round(change, 3))}
 
 
 def _extent(data: npt.NDArray[np.unsignedinteger], value: int, image: Grid) -> dict[str, Json]:

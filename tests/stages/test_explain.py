@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.io.ruleset import LoadedRules, load_rules
-from pipeline.model.rules import Criterion, HalfTurn
+from pipeline.model.rules import Criterion, Geometry, HalfTurn
 from pipeline.stages.explain import WIDTH, alternatives, explain
 
 RULES = load_rules(None)
@@ -121,3 +121,13 @@ def test_every_part_of_a_criterion_is_told() -> None:
 )
 def test_alternatives_are_split_outside_of_groups_and_classes(pattern: str, terms: list[str]) -> None:
     assert alternatives(pattern) == terms
+
+
+def test_masks_on_another_grid_are_refused_or_resampled_with_the_reason() -> None:
+    rules = RULES["Task03_Liver"].rules
+    ruled = rules.label.model_copy(update={"resample": Resample(why="Drawn on the scanner's copy.")})
+
+    assert "A drawing on another grid is refused." in " ".join(explain(rules).split())
+    text = " ".join(explain(rules.model_copy(update={"label": ruled})).split())
+    assert "by the nearest voxel" in text
+    assert "Drawn on the scanner's copy." in text

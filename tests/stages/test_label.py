@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import numpy.typing as npt
 import pytest
+import SimpleITK
 
 from pipeline.model.errors import LabelError
 from pipeline.model.rules import Label, LabelClass
@@ -307,3 +308,96 @@ def test_a_grid_that_differs_by_less_than_the_tolerance_is_the_image_s() -> None
     step = label(annotation(moved(a03=0.0009), a=A), IMAGE, rule(wanted("a", 1)))
     assert np.array_equal(step.value.data, A)
     assert step.value.affine.tobytes() == IMAGE.affine.tobytes()
+
+
+# A mask on another grid
+
+
+BECAUSE = {"why": "the reader drew on the scanner's reformatted copy"}
+COARSE = Grid((4, 4, 3), np.array([[2.0, 0, 0, 10], [0, 2.0, 0, -20], [0, 0, 3.0, 5], [0, 0, 0, 1]]))
+FINE = Grid((8, 8, 3), np.array([[1.0, 0, 0, 9.5], [0, 1.0, 0, -20.5], [0, 0, 3.0, 5], [0, 0, 0, 1]]))
+
+
+def resampling(*classes: LabelClass) -> Label:
+    return rule(*classes, resample=BECAUSE)
+
+
+def coarse(*places: tuple[int, int, int]) -> Bools:
+    mask = np.zeros(COARSE.shape, dtype=bool)
+    for place in places:
+        mask[place] = True
+    return mask
+
+
+def test_each_voxel_takes_the_class_of_the_drawn_voxel_it_lies_in() -> None:
+    drawn = Annotation({"a": coarse((1, 2, 0)), "b": coarse((3, 3, 2))}, COARSE)
+    step = label(drawn, FINE, resampling(wanted("a", 1), wanted("b", 2)))
+    true = np.zeros(FINE.shape, dtype=np.uint8)
+    true[2:4, 4:6, 0] = 1
+    true[6:8, 6:8, 2] = 2
+    assert np.array_equal(step.value.data, true)
+    assert step.value.affine.tobytes() == FINE.affine.tobytes()
+    assert step.note.facts["classes"]["1"]["ml_before"] == "0.012"
+    assert step.note.facts["classes"]["1"]["change_percent"] == "0"
+
+
+def test_the_note_of_a_resampled_label_says_why_and_what_changed() -> None:
+    half = Grid((4, 8, 3), FINE.affine)
+    drawn = Annotation({"a": coarse((1, 0, 0), (3, 0, 0))}, COARSE)
+    facts = label(drawn, half, resampling(wanted("a", 1))).note.facts
+    assert facts["classes"]["1"]["change_percent"] == "-50"
+    assert "axes" not in facts
+    told = facts["resampled"]
+    assert (told["interpolation"], told["why"]) == ("nearest", BECAUSE["why"])
+    assert (told["drawn_voxels"], told["drawn_voxels_outside"], told["shape_before"]) == (2, 1, [4, 4, 3])
+
+
+def test_another_grid_is_refused_without_the_rule() -> None:
+    drawn = Annotation({"a": coarse((1, 2, 0))}, COARSE)
+    assert refusal(drawn, rule(wanted("a", 1)), FINE).code == "label-off-grid"
+
+
+def test_the_rule_changes_nothing_where_the_grids_are_one_but_for_their_axes() -> None:
+    drawn = annotation(a=A)
+    plain, ruled = (label(drawn, IMAGE, made(wanted("a", 1))) for made in (rule, resampling))
+    assert np.array_equal(plain.value.data, ruled.value.data)
+    assert plain.note == ruled.note
+
+
+def test_a_class_that_resampling_would_lose_is_refused_even_if_it_may_be_missing() -> None:
+    fine = np.zeros(FINE.shape, dtype=bool)
+    thin, thick = fine.copy(), fine.copy()
+    thin[0, 0, 0] = True
+    thick[2:6, 2:6, :] = True
+    drawn = Annotation({"thick": thick, "thin": thin}, FINE)
+    by = resampling(wanted("thick", 1), wanted("thin", 2, required=False))
+    assert refusal(drawn, by, COARSE).code == "label-missing-class"
+
+
+def test_resampling_from_oblique_axes_agrees_with_a_second_resampler() -> None:
+    angle = 0.3
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    affine = np.eye(4)
+    affine[:3, :3] = turn * [0.9, 1.3, 2.0]
+    affine[:3, 3] = [-3.1, 2.7, 0.4]
+    drawn_grid = Grid((9, 7, 5), affine)
+    mask = np.random.default_rng(3).random(drawn_grid.shape) > 0.5
+    onto = Grid(
+        (11, 12, 6), np.array([[0.71, 0, 0, -8.3], [0, 0.77, 0, 1.9], [0, 0, 1.9, 0.1], [0, 0, 0, 1]])
+    )
+    step = label(Annotation({"a": mask}, drawn_grid), onto, resampling(wanted("a", 1)))
+    assert np.array_equal(step.value.data, second_opinion(mask, drawn_grid, onto))
+
+
+def second_opinion(mask: Bools, drawn: Grid, onto: Grid) -> npt.NDArray[np.uint8]:
+    def placed(image: SimpleITK.Image, grid: Grid) -> SimpleITK.Image:
+        spacing = np.linalg.norm(grid.affine[:3, :3], axis=0)
+        image.SetSpacing(spacing.tolist())
+        image.SetDirection((grid.affine[:3, :3] / spacing).ravel().tolist())
+        image.SetOrigin(grid.affine[:3, 3].tolist())
+        return image
+
+    image = placed(SimpleITK.GetImageFromArray(mask.astype(np.uint8).transpose()), drawn)
+    like = placed(SimpleITK.Image([int(n) for n in onto.shape], SimpleITK.sitkUInt8), onto)
+    found = SimpleITK.Resample(image, like, SimpleITK.Transform(), SimpleITK.sitkNearestNeighbor, 0)
+    return np.asarray(SimpleITK.GetArrayFromImage(found).transpose())
