@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.io.ruleset import LoadedRules, load_rules
-from pipeline.model.rules import Criterion, Geometry, HalfTurn
+from pipeline.model.rules import Criterion, Geometry, HalfTurn, Resample
 from pipeline.stages.explain import WIDTH, alternatives, explain
 
 RULES = load_rules(None)
