@@ -275,14 +275,15 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Let times of day through: a shift by whole days leaves them as they are."""
+    """Let times of day through, which a shift by whole days leaves as they are, but no identifying number."""
 
     act: Act = Act.SHIFTED
 
     def clean(self, found: Found, subject: Subject) -> bytes | None:
         """See `Check`."""
         parts = found.parts()
-        return padded(parts) if all(_TIME.fullmatch(part) for part in parts) else None
+        are_times = all(_TIME.fullmatch(part) for part in parts)
+        return padded(parts) if are_times and subject.numbers.isdisjoint(map(float, parts)) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import re
 import subprocess
 import sys
@@ -627,10 +629,11 @@ def test_a_number_that_identifies_the_subject_goes_wherever_it_stands() -> None:
         "81542",
         "40815512.0",
     )
-    source.InstanceNumber = 77124
+    source.InstanceNumber, source.OtherPatientIDs, source.ContentTime = 77124, "101508", "101508"
     out = clean(source)
     assert (out.SeriesNumber, out.InstanceNumber) == (None, 77124)
     assert "ActualFrameDuration" not in out
+    assert out.ContentTime == ""
     assert "DoseCalibrationFactor" not in out
 
 
@@ -661,6 +664,21 @@ def test_the_note_counts_by_keyword_and_quotes_nothing() -> None:
     assert set(actions) <= {act.value for act in Act}
     assert TOKEN not in repr(note)
     assert "4711" not in repr(note)
+
+
+@pytest.mark.slow
+def test_a_million_guesses_of_a_patient_number_without_the_key_match_nothing() -> None:
+    source = image()
+    source.PatientID = "471108"
+    out = clean(source)
+    said = {out.PatientID.removeprefix("sub-"), out.StudyInstanceUID.removeprefix("2.25.")}
+    wrong = hmac.new(bytes(32), b"subject", hashlib.sha256).digest()
+    for number in range(10**6):
+        guess = f"{number:06d}".encode()
+        digests = [hash_of(guess).hexdigest() for hash_of in (hashlib.sha256, hashlib.sha1, hashlib.md5)]
+        digests.append(hmac.new(wrong, guess, hashlib.sha256).hexdigest())
+        assert said.isdisjoint(digest[:12] for digest in digests)
+    assert clean(source).PatientID == out.PatientID
 
 
 @dataclass(frozen=True)
