@@ -45,6 +45,9 @@ ROOMS = {
 }  # fmt: skip
 """Version of what each room does to voxels or notes: raise it when its golden bytes change."""
 
+_DECIDES = ("name", "quantity", "scale", "geometry")
+"""What of a channel's rules decides its voxels, once its series is chosen."""
+
 _COMPUTES = ("numpy", "SimpleITK", "pydicom", "nibabel", "python-gdcm", "pylibjpeg-openjpeg", "pyjpegls")
 
 
@@ -97,7 +100,7 @@ class Order:
             "task": self.plan.task, "case": self.plan.case, "subset": self.plan.subset,
             "subject": self.plan.subject, "warnings": list(self.plan.warnings),
             "half_turn": None if self.plan.half_turn is None else dict(self.plan.half_turn),
-            "channels": [c.model_dump_json(include={"name", "quantity", "scale"}) for c in rules.channels],
+            "channels": [c.model_dump_json(include={*_DECIDES}, exclude_none=True) for c in rules.channels],
             "label": rules.label.model_dump_json(), "policy": self.policy.digest, "software": software(),
             "sources": {name: [ref.digest for ref in refs] for name, refs in self.plan.channels.items()},
             "frames": {name: [list(slice_) for slice_ in found] for name, found in self.plan.frames.items()},
@@ -111,12 +114,12 @@ class Order:
         plan = self.plan
         sources: dict[str, Json] = {name: _keyed(self.key, refs) for name, refs in plan.channels.items()}
         if plan.label is not None:
-            sources["label"] = _keyed(self.key, [plan.label.ref])
+            sources["label"] = _keyed(self.key, plan.label.refs)
         return {
             "format": "curate-action/1", "task": plan.task, "case": plan.case, "subset": plan.subset,
             "subject": plan.subject, "warnings": list(plan.warnings),
             "half_turn": None if plan.half_turn is None else dict(plan.half_turn),
-            "channels": [{k: c[k] for k in ("name", "quantity", "scale")} for c in channels],
+            "channels": [{k: c[k] for k in _DECIDES if k in c} for c in channels],
             "label": rules["label"],  # type: ignore[index,call-overload]
             "policy": self.policy.digest, "software": software(), "sources": sources,
             "frames": {name: [list(slice_) for slice_ in found] for name, found in plan.frames.items()},
@@ -193,7 +196,7 @@ def _acquire(order: Order, channel: Channel, journal: Journal) -> tuple[Volume, 
     clean = _clean(order, order.plan.channels[channel.name], channel.name, journal)
     journal.enter("convert")
     slices = wanted_slices(clean, order.plan.frames.get(channel.name, ()))
-    volume: Volume = journal.keep(convert(slices, channel.quantity), channel.name)
+    volume: Volume = journal.keep(convert(slices, channel.quantity, geometry=channel.geometry), channel.name)
     return volume, str(slices[0].get("FrameOfReferenceUID", ""))
 
 

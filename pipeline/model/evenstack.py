@@ -74,6 +74,58 @@ class EvenStack:
     deviation_mm: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class OrderedPlaces:
+    """Parallel slices of one matrix by their position along the normal (row x column), LPS+ mm.
+
+    `order` holds the slices' numbers, `along` their positions along the normal and `drift` how far each lies
+    beside the normal through the first one, shape (slices, 3). `tolerance_mm` is how far a slice may lie from
+    where a grid puts it.
+    """
+
+    row: Vector
+    column: Vector
+    normal: Vector
+    between_columns: float
+    between_rows: float
+    order: Sequence[int]
+    along: Vector
+    drift: Vector
+    first: Vector
+    tolerance_mm: float
+
+    def affine(self, step_mm: float) -> Affine:
+        """Return the orthogonal affine from (column, row, slice) indices to RAS+ mm that begins at the first slice."""
+        axes = [self.row * self.between_columns, self.column * self.between_rows, self.normal * step_mm]
+        lps = np.eye(4)
+        lps[:3] = np.stack([*axes, self.first], axis=1)
+        # DICOM counts x to the left and y to the back. Adding zero turns -0 into 0.
+        ras: Affine = lps * np.array([[-1.0], [-1.0], [1.0], [1.0]]) + 0.0
+        return ras
+
+
+def ordered(places: Sequence[Place]) -> OrderedPlaces:
+    """Return slices in the order of the normal, whatever the order given.
+
+    Raises
+    ------
+    GeometryError
+        If they differ in matrix, spacing or orientation, or share a position.
+    """
+    row, column, between_columns, between_rows = _plane(places)
+    normal = _unit(np.cross(row, column))
+    along = np.array([_dot(place.position, normal) for place in places])
+    order = np.argsort(along, kind="stable")
+    along = along[order]
+    _check_distinct(along)
+    first = places[int(order[0])].position
+    drift = np.array([places[number].position - first for number in order])
+    drift = drift - (along - along[0])[:, np.newaxis] * normal
+    tolerance = min(PLACE_TOLERANCE_MM, PLACE_TOLERANCE_SHARE * float(np.median(np.diff(along))))
+    spacing = between_columns, between_rows
+    return OrderedPlaces(row, column, normal, *spacing, order.tolist(), along, drift, first, tolerance)
+
+
 def even_stack(places: Sequence[Place], *, stated_mm: float | None = None) -> EvenStack:
     """Return the even stack that at least two slices make, in whatever order they are given.
 
@@ -86,29 +138,17 @@ def even_stack(places: Sequence[Place], *, stated_mm: float | None = None) -> Ev
         If the slices differ in matrix, spacing or orientation, share a position, are sheared against their
         normal, or do not follow each other evenly; missing slices are named by index and mm along the normal.
     """
-    row, column, between_columns, between_rows = _plane(places)
-    normal = _unit(np.cross(row, column))
-    along = np.array([_dot(place.position, normal) for place in places])
-    order = np.argsort(along, kind="stable")
-    along = along[order]
-    _check_distinct(along)
-    steps = np.diff(along)
-    tolerance = min(PLACE_TOLERANCE_MM, PLACE_TOLERANCE_SHARE * float(np.median(steps)))
-    first = places[int(order[0])].position
-    drift = np.array([places[number].position - first for number in order])
-    _check_untilted(drift - (along - along[0])[:, np.newaxis] * normal, along, tolerance)
-    step, step_from = _step(along)
+    slices = ordered(places)
+    along, tolerance = slices.along, slices.tolerance_mm
+    check_untilted(slices.drift, along, tolerance)
+    step, step_from = even_step(along)
     deviation = float(np.abs(along - along[0] - step * np.arange(len(along))).max())
     if stated_mm is not None and stated_mm > SAME_POSITION_MM:
-        _check_complete(along, stated_mm)
+        check_complete(along, stated_mm)
     if deviation > tolerance + ROUNDING_MM:
-        _check_complete(along, float(steps.min()))
-        raise _uneven(along, tolerance)
-    lps = np.eye(4)
-    lps[:3] = np.stack([row * between_columns, column * between_rows, normal * step, first], axis=1)
-    # DICOM counts x to the left and y to the back. Adding zero turns -0 into 0.
-    affine = lps * np.array([[-1.0], [-1.0], [1.0], [1.0]]) + 0.0
-    return EvenStack(order.tolist(), affine, along, step, step_from, tolerance, deviation)
+        check_complete(along, float(np.diff(along).min()))
+        raise uneven(along, tolerance)
+    return EvenStack(slices.order, slices.affine(step), along, step, step_from, tolerance, deviation)
 
 
 def _dot(first: Vector, second: Vector) -> float:
@@ -160,7 +200,7 @@ def _check_distinct(along: Vector) -> None:
         )
 
 
-def _check_untilted(drift: Vector, along: Vector, tolerance: float) -> None:
+def check_untilted(drift: Vector, along: Vector, tolerance: float) -> None:
     """Refuse slices that do not lie straight above each other: a tilted gantry shears the stack."""
     shift = float(np.sqrt((drift * drift).sum(axis=1)).max())
     if shift > tolerance + ROUNDING_MM:
@@ -173,7 +213,7 @@ def _check_untilted(drift: Vector, along: Vector, tolerance: float) -> None:
         )
 
 
-def _step(along: Vector) -> tuple[float, str]:
+def even_step(along: Vector) -> tuple[float, str]:
     """Return the slice spacing in mm and what it was taken from: the median step or the two ends."""
     median = float(np.median(np.diff(along)))
     extent = float(along[-1] - along[0])
@@ -182,14 +222,13 @@ def _step(along: Vector) -> tuple[float, str]:
     return extent / (along.size - 1), "ends"
 
 
-def _check_complete(along: Vector, unit: float) -> None:
+def check_complete(along: Vector, unit: float) -> None:
     """Refuse a stack all of whose steps are near whole multiples of a unit in mm, some of them more than one."""
-    steps = np.diff(along)
-    multiples = np.round(steps / unit).astype(int)
-    if np.abs(steps - multiples * unit).max() > MULTIPLE_TOLERANCE * unit or multiples.max() < 2:
+    multiples = multiples_of(along, unit)
+    if multiples.max() < 2:
         return
     inner = np.concatenate([np.arange(1, multiple) for multiple in multiples])
-    before = np.repeat(np.arange(steps.size), multiples - 1)
+    before = np.repeat(np.arange(multiples.size), multiples - 1)
     indices = (np.cumsum(multiples) - multiples)[before] + inner
     raise GeometryError(
         "missing-slice",
@@ -199,7 +238,16 @@ def _check_complete(along: Vector, unit: float) -> None:
     )
 
 
-def _uneven(along: Vector, tolerance: float) -> GeometryError:
+def multiples_of(along: Vector, unit: float) -> npt.NDArray[np.int_]:
+    """Return how many units in mm each step is, 1 for all unless each is near a whole multiple."""
+    steps = np.diff(along)
+    multiples = np.round(steps / unit).astype(int)
+    is_near = np.abs(steps - multiples * unit).max() <= MULTIPLE_TOLERANCE * unit
+    return multiples if is_near else np.ones_like(multiples)
+
+
+def uneven(along: Vector, tolerance: float) -> GeometryError:
+    """Return the refusal of slices that do not follow each other evenly."""
     steps = np.diff(along)
     widest = int(np.abs(steps - np.median(steps)).argmax())
     return GeometryError(

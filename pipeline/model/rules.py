@@ -156,6 +156,42 @@ class Keep(Rule):
     method: Literal["keep"]
 
 
+class Geometry(Rule):
+    """Which slices that make no even, untilted stack are interpolated onto one instead of being refused."""
+
+    tilt: Literal["refuse", "resample"] = Field(
+        "refuse", description="Slices sheared against their normal: a tilted gantry."
+    )
+    spacing: Literal["refuse", "resample"] = Field(
+        "refuse", description="Slices that do not follow each other evenly."
+    )
+    missing: int = Field(
+        0,
+        ge=0,
+        le=20,
+        description="As many missing slices are interpolated, linearly; with more it is refused.",
+    )
+    why: str = Field(min_length=10, description="Why voxels that were not measured are acceptable.")
+
+    @property
+    def mends(self) -> frozenset[str]:
+        """The codes of the refusals that interpolation takes the place of."""
+        asked = {
+            "gantry-tilt": self.tilt == "resample",
+            "variable-spacing": self.spacing == "resample",
+            "missing-slice": self.missing > 0,
+        }
+        return frozenset(code for code, is_asked in asked.items() if is_asked)
+
+    @model_validator(mode="after")
+    def _mends_something(self) -> Geometry:
+        if not self.mends:
+            raise ValueError(
+                "wanted tilt: resample, spacing: resample or missing above 0; without it, leave it out"
+            )
+        return self
+
+
 class Channel(Rule):
     """One image of a case: which series it is, what its numbers mean, how they are scaled."""
 
@@ -163,6 +199,9 @@ class Channel(Rule):
     quantity: Quantity
     select: Criteria = Field(description="DICOM keyword (or plane, slices) -> criterion; all must be met.")
     scale: Annotated[RobustMinMax | Keep, Field(discriminator="method")]
+    geometry: Geometry | None = Field(
+        None, description="What is interpolated onto an even, untilted grid; None: nothing, it is refused."
+    )
     expected: dict[str, Envelope] = Field(
         default_factory=dict,
         description="DICOM keyword, voxel_size_mm or slices -> range reported in the paper.",

@@ -19,7 +19,9 @@ from pydicom.uid import UID
 
 from pipeline.model.errors import GeometryError, IntensityError, SourceError
 from pipeline.model.evenstack import EvenStack, Place, Vector, even_stack
+from pipeline.model.loosestack import LooseStack, loose_stack, straighten
 from pipeline.model.record import Json, Note, Step, decimal, decimals
+from pipeline.model.rules import Geometry
 from pipeline.model.syntax import DECODERS, DECODING_ERRORS, LOSSY_SYNTAXES
 from pipeline.model.volume import Quantity, Volume
 
@@ -51,7 +53,9 @@ class _Rescale:
     lut: Dataset | None = None
 
 
-def convert(slices: Sequence[Dataset], quantity: Quantity) -> Step[Volume]:
+def convert(
+    slices: Sequence[Dataset], quantity: Quantity, *, geometry: Geometry | None = None
+) -> Step[Volume]:
     """Stack single-frame images by their position along the normal, in their true values.
 
     Geometry follows PS3.3 C.7.6.2.1.1 and comes from ImageOrientationPatient, ImagePositionPatient and
@@ -64,18 +68,22 @@ def convert(slices: Sequence[Dataset], quantity: Quantity) -> Step[Volume]:
         De-identified single-frame datasets of one stack with their `file_meta`, in any order.
     quantity
         What the numbers mean, as the rules say. CT needs its rescale to be in Hounsfield units.
+    geometry
+        What is interpolated where the slices make no even, untilted stack; None: nothing, they are refused.
 
     Returns
     -------
     Step
         Volume of shape (columns, rows, slices): i along the image's rows, j along its columns, k along their
         normal; affine orthogonal, to RAS+ mm. int16 when every value is whole and fits, else int32 when it
-        fits, else float32. The note holds geometry, rescale, and how the pixels were stored.
+        fits, else float32; what was interpolated is float32. The note holds geometry, rescale, how the pixels
+        were stored, and what was interpolated.
 
     Raises
     ------
     GeometryError
-        If the slices are not one even, untilted stack of at least two equal grids, each at its own place.
+        If the slices are not one even, untilted stack of at least two equal grids, each at its own place, nor
+        one that the rule lets become one.
     IntensityError
         If the pixels are not grayscale, the rescale is missing or not usable, or a value is not finite.
     SourceError
@@ -83,20 +91,61 @@ def convert(slices: Sequence[Dataset], quantity: Quantity) -> Step[Volume]:
     """
     _check_images(slices)
     places = [_place(dataset, f"slice {number + 1} as given") for number, dataset in enumerate(slices)]
-    stack = even_stack(places, stated_mm=_stated_spacing(slices))
-    ordered = [slices[number] for number in stack.order]
-    rescales = [_rescale(dataset, quantity, _where(k)) for k, dataset in enumerate(ordered)]
-    stored = [_stored(dataset, _where(k)) for k, dataset in enumerate(ordered)]
-    data = _true_values(stored, rescales)
+    stack = _stack(places, _stated_spacing(slices), geometry)
+    in_order = [slices[number] for number in stack.order]
+    rescales = [_rescale(dataset, quantity, _where(k)) for k, dataset in enumerate(in_order)]
+    stored = [_stored(dataset, _where(k)) for k, dataset in enumerate(in_order)]
+    placed = _placed(_true_values(stored, rescales), stack)
     facts: dict[str, Json] = {
         "quantity": quantity.value,
-        "shape": list(data.shape),
-        "dtype": str(data.dtype),
-        **_geometry_facts(stack),
+        "shape": list(placed.value.shape),
+        "dtype": str(placed.value.dtype),
+        **placed.note.facts,
         "rescale": _rescale_facts(rescales),
-        **_storage_facts(ordered, stored),
+        **_storage_facts(in_order, stored),
     }
-    return Step(Volume(data, stack.affine, quantity), Note("convert", facts))
+    return Step(Volume(placed.value, stack.affine, quantity), Note("convert", facts))
+
+
+def _stack(
+    places: Sequence[Place], stated_mm: float | None, geometry: Geometry | None
+) -> EvenStack | LooseStack:
+    """Return the even stack that the slices make, or the one that the rule lets them be made into."""
+    try:
+        return even_stack(places, stated_mm=stated_mm)
+    except GeometryError as error:
+        if geometry is None or error.code not in geometry.mends:
+            raise
+    return loose_stack(places, stated_mm=stated_mm, rule=geometry)
+
+
+def _placed(data: Pixels, stack: EvenStack | LooseStack) -> Step[Pixels]:
+    """Return the values on the stack's grid and what the note says of their places."""
+    if isinstance(stack, EvenStack):
+        return Step(data, Note("convert", _geometry_facts(stack)))
+    values, measured = straighten(data, stack)
+    facts: dict[str, Json] = {
+        "mended": list(stack.mended),
+        "interpolation": "linear",
+        "shape_before": list(data.shape),
+        "positions_mm": decimals(np.round(stack.along, 6)),
+        "shear_mm_per_mm": decimals(np.round(stack.shear, 9)),
+        "planes_interpolated": values.shape[2] - int(np.isin(np.arange(values.shape[2]), stack.planes).sum()),
+        "outside_voxels": int(measured.size - measured.sum()),
+        "outside_value": decimal(data.min()),
+    }
+    return Step(
+        values,
+        Note(
+            "convert",
+            {
+                "affine": decimals(stack.affine),
+                "slices": len(stack.order),
+                "spacing_mm": decimal(stack.step_mm),
+                "straightened": facts,
+            },
+        ),
+    )
 
 
 def _where(k: int) -> str:

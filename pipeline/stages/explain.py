@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.model.rules import (
     Channel,
     Criterion,
+    Geometry,
     HalfTurn,
     Label,
     LabelClass,
@@ -171,7 +172,19 @@ def _conversion(channels: Sequence[Channel]) -> str:
         "pixel spacing alone. Stored values become real ones by each slice's own rescale. A gap, a doubled position, "
         "uneven spacing or a tilted gantry is refused."
     )
-    return f"{text} Values of {_listed(kept)} stay quantities." if kept else text
+    mended = "".join(f" {_geometry(c.name, c.geometry)}" for c in channels if c.geometry is not None)
+    return text + (f" Values of {_listed(kept)} stay quantities." if kept else "") + mended
+
+
+def _geometry(name: str, rule: Geometry) -> str:
+    """Return what is interpolated in a channel instead of being refused."""
+    asked = {
+        "slices of a tilted gantry": rule.tilt == "resample",
+        "unevenly spaced slices": rule.spacing == "resample",
+        f"at most {rule.missing} missing slices": rule.missing > 0,
+    }
+    what = _listed(text for text, is_asked in asked.items() if is_asked)
+    return f"But in `{name}`, {what} are interpolated linearly onto an even grid. Why: {rule.why.strip()}"
 
 
 def _alignment(channels: Sequence[Channel]) -> str:

@@ -184,8 +184,12 @@ def _alike(series: Sequence[SourceFile]) -> Iterable[list[SourceFile]]:
 
 def _kind_key(file: SourceFile) -> Hashable:
     # As text: a damaged element may hold several values, or NaN, which differs from itself.
-    names = ("Rows", "Columns", "EchoNumbers", "EchoTime", "ImageType", "SOPClassUID")
-    return tuple(str(file.facts.get(name)) for name in names)
+    names = ("Rows", "Columns", "EchoNumbers", "EchoTime", "SOPClassUID")
+    kind = _listed(file.facts.get("ImageType"))
+    # PS3.3 C.8.2.1.1.1: in CT, what follows the third value is the maker's own. GE marks slices that were made
+    # of several rotations there, and they lie beside others in one volume.
+    told = kind[:3] if file.facts.get("Modality") == "CT" else kind
+    return (*(str(file.facts.get(name)) for name in names), str(told))
 
 
 def _plane_numbers(facts: Facts) -> npt.NDArray[np.float64]:

@@ -7,7 +7,17 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.model import rules
-from pipeline.model.rules import Cases, Channel, Criterion, Envelope, HalfTurn, Label, RobustMinMax, TaskRules
+from pipeline.model.rules import (
+    Cases,
+    Channel,
+    Criterion,
+    Envelope,
+    Geometry,
+    HalfTurn,
+    Label,
+    RobustMinMax,
+    TaskRules,
+)
 
 CHANNEL = {
     "name": "CT",
@@ -143,3 +153,9 @@ def test_rules_are_frozen() -> None:
 
     with pytest.raises(ValidationError):
         task.__setattr__("task", "Task12_Other")
+
+
+def test_a_geometry_rule_that_mends_nothing_is_a_fault() -> None:
+    with pytest.raises(ValidationError, match="leave it out"):
+        Geometry(why="Nothing of it is asked.")
+    assert Geometry(missing=1, why="One is enough.").mends == {"missing-slice"}

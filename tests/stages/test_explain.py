@@ -131,3 +131,14 @@ def test_masks_on_another_grid_are_refused_or_resampled_with_the_reason() -> Non
     text = " ".join(explain(rules.model_copy(update={"label": ruled})).split())
     assert "by the nearest voxel" in text
     assert "Drawn on the scanner's copy." in text
+
+
+def test_what_is_interpolated_is_told_with_its_reason() -> None:
+    rules = RULES["Task03_Liver"].rules
+    mended = Geometry(tilt="resample", missing=2, why="The experts drew on such slices.")
+    channel = rules.channels[0].model_copy(update={"geometry": mended})
+    text = " ".join(explain(rules.model_copy(update={"channels": (channel,)})).split())
+
+    assert "slices of a tilted gantry and at most 2 missing slices are interpolated linearly" in text
+    assert "Why: The experts drew on such slices." in text
+    assert "interpolated linearly" not in told(RULES["Task03_Liver"])
