@@ -31,7 +31,8 @@ FACT_KEYWORDS = (
     "StationName", "SliceThickness", "SpacingBetweenSlices", "PixelSpacing", "KVP", "ConvolutionKernel",
     "Rows", "Columns", "Units", "PatientPosition", "SeriesNumber", "AcquisitionNumber", "InstanceNumber",
     "ImageOrientationPatient", "ImagePositionPatient", "TemporalPositionIdentifier", "TriggerTime",
-    "NumberOfTemporalPositions",
+    "NumberOfTemporalPositions", "TemporalPositionTimeOffset", "StackID", "DimensionIndexValues",
+    "DiffusionGradientOrientation", "DiffusionDirectionality",
     "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "BurnedInAnnotation",
     "GantryDetectorTilt", "RescaleType", "AcquisitionTime", "ContentLabel",
 )  # fmt: skip

@@ -26,7 +26,10 @@ _SPLITS: tuple[tuple[str, ...], ...] = (
     ("TemporalPositionIdentifier",),
     ("DiffusionBValue",),
     ("SequenceName",),
+    ("DiffusionBValue", "DiffusionGradientOrientation", "DiffusionDirectionality"),
     ("TriggerTime",),
+    ("StackID",),
+    ("TemporalPositionTimeOffset",),
     ("AcquisitionTime",),
     ("AcquisitionNumber", "TemporalPositionIdentifier"),
 )
@@ -46,8 +49,9 @@ class Grouping:
 def ingest(files: Iterable[SourceFile]) -> Grouping:
     """Split images into stacks of one orientation, matrix, spacing, echo and image type.
 
-    Slices at equal positions are told apart by acquisition, temporal position, b-value or trigger time;
-    when nothing does, the stack carries the code duplicate-positions and cannot become a channel.
+    Slices at equal positions are told apart by acquisition, temporal position, b-value and gradient direction,
+    trigger time, stack or dimension index values; when nothing does, the stack carries the code
+    duplicate-positions and cannot become a channel.
     Exact duplicates are set aside, conflicting ones give their stack the code conflicting-duplicates.
     """
     images: list[SourceFile] = []
@@ -225,10 +229,37 @@ def _told_apart(group: Sequence[SourceFile]) -> list[tuple[Sequence[SourceFile],
         parts = _parts(group, lambda facts, names=keywords: tuple(str(facts.get(name)) for name in names))  # type: ignore[misc]
         if len(parts) > 1 and _are_alike(parts):
             return [(part, None) for part in parts]
-    repeats = _repeats(group)
-    if len(repeats) > 1 and _are_alike(repeats):
-        return [(part, None) for part in repeats]
+    for parts in (_by_dimensions(group), _repeats(group)):
+        if len(parts) > 1 and _are_alike(parts):
+            return [(part, None) for part in parts]
     return [(group, "duplicate-positions")]
+
+
+def _by_dimensions(group: Sequence[SourceFile]) -> list[list[SourceFile]]:
+    """Return the volumes that the dimension index values of enhanced frames tell apart (PS3.3 C.7.6.17).
+
+    A dimension that has one value at each position follows the position; the others name the volume.
+    """
+    values = [_listed(file.facts.get("DimensionIndexValues")) for file in group]
+    if len({len(listed) for listed in values}) > 1 or not values[0]:
+        return [list(group)]
+    places = [_place_number(file.facts) for file in group]
+    named = [
+        number
+        for number in range(len(values[0]))
+        if len({(place, str(listed[number])) for place, listed in zip(places, values, strict=True)})
+        > len(set(places))
+    ]
+    parts: dict[Hashable, list[SourceFile]] = defaultdict(list)
+    for file, listed in zip(group, values, strict=True):
+        parts[tuple(str(listed[number]) for number in named)].append(file)
+    return list(parts.values())
+
+
+def _place_number(facts: Facts) -> object:
+    """Return a number that slices at one position share; None where there is no position."""
+    place = distance_along_normal(facts)
+    return None if np.isnan(place) else round(place / POSITION_TOLERANCE_MM)
 
 
 def _repeats(group: Sequence[SourceFile]) -> list[list[SourceFile]]:
@@ -240,10 +271,10 @@ def _repeats(group: Sequence[SourceFile]) -> list[list[SourceFile]]:
     if any(np.isnan(distance_along_normal(file.facts)) for file in group):
         return [list(group)]
     ordered = sorted(group, key=lambda file: _instance_number(file.facts))
-    seen: Counter[int] = Counter()
+    seen: Counter[object] = Counter()
     repeats: dict[int, list[SourceFile]] = defaultdict(list)
     for file in ordered:
-        place = round(distance_along_normal(file.facts) / POSITION_TOLERANCE_MM)
+        place = _place_number(file.facts)
         repeats[seen[place]].append(file)
         seen[place] += 1
     said = {file.text("NumberOfTemporalPositions") for file in group}

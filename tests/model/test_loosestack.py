@@ -60,9 +60,9 @@ def scanned(places: list[Place], stack: LooseStack) -> np.ndarray:
 def rotation(angles: tuple[float, float]) -> np.ndarray:
     (a, b), c = np.radians(angles), np.cos
     s = np.sin
-    return np.array([[c(a), -s(a), 0], [s(a), c(a), 0], [0, 0, 1]]) @ np.array(
-        [[1, 0, 0], [0, c(b), -s(b)], [0, s(b), c(b)]]
-    )
+    around_z = np.array([[c(a), -s(a), 0], [s(a), c(a), 0], [0, 0, 1]])
+    turn: np.ndarray = around_z @ np.array([[1, 0, 0], [0, c(b), -s(b)], [0, s(b), c(b)]])
+    return turn
 
 
 def millimetres(stack: LooseStack) -> np.ndarray:

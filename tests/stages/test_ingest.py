@@ -330,3 +330,52 @@ def test_a_damaged_file_that_says_nothing_may_be_of_any_series_of_its_folder() -
 )  # fmt: skip
 def test_the_plane_is_the_nearest(cosines: list[float] | None, plane: str) -> None:
     assert nearest_plane({"ImageOrientationPatient": cosines}) == plane
+
+
+DIRECTIONS = (None, [1.0, 0.0, 0.0], [0.0, 1.0, 0.0])
+
+
+def frames(**of_volume: Sequence[Any]) -> list[SourceFile]:
+    """Return three volumes of four slices; each keyword names what it is in each of the volumes."""
+    return [
+        one_slice(f"v{volume}s{k}", 2.0 * k, **{name: values[volume] for name, values in of_volume.items()})
+        for volume in range(3)
+        for k in range(4)
+    ]
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"DiffusionBValue": (0.0, 1000.0, 1000.0), "DiffusionGradientOrientation": DIRECTIONS},
+        {"StackID": ("1", "2", "3")},
+        {"TemporalPositionTimeOffset": (0.0, 2.5, 5.0)},
+    ],
+)
+def test_volumes_at_the_same_places_are_told_apart_by_what_names_them(facts: dict[str, Any]) -> None:
+    assert set(stacks_of(frames(**facts))) == {" ".join(f"v{v}s{k}" for k in range(4)) for v in range(3)}
+
+
+def test_dimensions_that_do_not_follow_the_position_name_the_volume() -> None:
+    files = [
+        one_slice(f"v{volume}s{k}", 2.0 * k, DimensionIndexValues=[1, k + 1, volume + 1])
+        for volume in range(3)
+        for k in range(4)
+    ]
+
+    assert set(stacks_of(files)) == {" ".join(f"v{v}s{k}" for k in range(4)) for v in range(3)}
+
+
+def test_a_direction_that_two_volumes_share_tells_nothing() -> None:
+    files = frames(
+        DiffusionBValue=(0.0, 9.0, 9.0), DiffusionGradientOrientation=DIRECTIONS[:2] + DIRECTIONS[1:2]
+    )
+
+    assert set(stacks_of(files).values()) == {"duplicate-positions"}
+
+
+def test_a_ct_series_is_one_volume_whatever_the_maker_adds_to_its_image_type() -> None:
+    kinds = [["ORIGINAL", "PRIMARY", "AXIAL", "ADD"], ["ORIGINAL", "PRIMARY", "AXIAL"]]
+    files = [one_slice(f"s{k}", 4.0 * k, Modality="CT", ImageType=kinds[k // 2]) for k in range(4)]
+
+    assert stacks_of(files) == {"s0 s1 s2 s3": None}
