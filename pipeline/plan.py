@@ -22,8 +22,9 @@ from pipeline.model.series import Fate, Kind, SourceFile, SourceRef
 from pipeline.stages.deidentify import subject_token
 from pipeline.stages.gather import gather
 from pipeline.stages.ingest import Grouping, ingest
-from pipeline.stages.match import half_turn, is_wanted, labels_meant, match
+from pipeline.stages.match import half_turn, is_wanted, labels_meant, match, unmet
 from pipeline.stages.pair import Beside, pair
+from pipeline.stages.propose import Finding, propose
 from pipeline.stages.split import Entrant, deal
 
 PLAN_FORMAT = "curate-plan/1"
@@ -37,6 +38,7 @@ class Draft:
     candidates: Sequence[Candidate]
     chosen: Mapping[str, Choice | CurationError]
     has_table: bool
+    labels: Sequence[SourceFile]
     beside: Mapping[SourceRef, Beside] = field(default_factory=dict)
 
     @property
@@ -52,6 +54,8 @@ class TaskPlan:
     task: str
     cases: Sequence[CasePlan]
     refusals: Sequence[Refusal]
+    proposal: Sequence[Mapping[str, str]] = ()
+    """The plan as lines of a case table; private."""
 
     def to_json(self) -> dict[str, Json]:
         """Return counts, case ids and refusals; no identity."""
@@ -104,7 +108,7 @@ def plan(
     drafts = [replace(draft, beside=beside) for draft in drafts]
     plans = [_finish(workspace, draft, key, fates) for draft in drafts]
     _forget_others(workspace, plans, tasks)
-    _say_the_rest(grouping, drafts, fates)
+    _say_the_rest(grouping, drafts, fates, set(_asked(tasks, files, known)))
     _say_what_is_beside(beside, fates)
     ledger.write_fates(workspace.private / "fates.csv", [fates.rows[file.ref] for file in files], key)
     return plans
@@ -156,7 +160,7 @@ def _draft(loaded: LoadedRules, grouping: Grouping, tables: Sequence[CaseTable],
         candidates = [study for study in studies if _is_candidate(loaded, study)]
         candidates += _barren_subjects(studies, candidates)
     chosen = {candidate.name: _choose(loaded, candidate) for candidate in candidates}
-    return Draft(loaded, candidates, chosen, bool(rows))
+    return Draft(loaded, candidates, chosen, bool(rows), labels)
 
 
 def _is_candidate(loaded: LoadedRules, study: Candidate) -> bool:
@@ -239,7 +243,8 @@ def _finish(workspace: Workspace, draft: Draft, key: Key, fates: _Fates) -> Task
             draft.loaded.rules.cases,
             draft.loaded.published,
             shuffle=lambda subject: key.token(f"deal {draft.loaded.rules.cases.split.seed}", subject),
-            before=before,
+            before=before.cases,
+            settled=before.subjects,
         )
     except SelectionError as error:
         # Without numbers there are no cases: the whole task is refused, the others go on.
@@ -250,13 +255,42 @@ def _finish(workspace: Workspace, draft: Draft, key: Key, fates: _Fates) -> Task
         draft.task,
         sorted((line for line in lines if isinstance(line, CasePlan)), key=lambda line: line.case),
         sorted((line for line in lines if isinstance(line, Refusal)), key=lambda line: line.case),
+        _proposal(draft, [(c, dealt[c.name], line) for c, line in zip(draft.candidates, lines, strict=True)]),
     )
     memory.parent.mkdir(mode=0o700, exist_ok=True)
-    ledger.write_crosswalk(memory, {**before, **{n: d for n, d in dealt.items() if d[0]}})
+    ledger.write_crosswalk(memory, _remembered(before, draft.candidates, dealt, key))
     _write(workspace, draft.loaded, made)
     for candidate, line in zip(draft.candidates, lines, strict=True):
         _say(draft, candidate, line, fates)
     return made
+
+
+def _proposal(
+    draft: Draft, lines: Sequence[tuple[Candidate, tuple[str, str], CasePlan | Refusal]]
+) -> list[dict[str, str]]:
+    """Return the plan as lines of a case table, by case."""
+    findings = []
+    for candidate, (case, subset), line in lines:
+        refused = (
+            f"{line.code}: wanted {line.wanted}, found {line.found}" if isinstance(line, Refusal) else ""
+        )
+        choice = draft.chosen[candidate.name]
+        chosen = None if isinstance(choice, CurationError) else choice
+        findings.append(Finding(candidate, chosen, case, subset, refused))
+    findings.sort(key=lambda finding: (finding.case, finding.candidate.name))
+    labels = draft.labels
+    return [propose(draft.loaded.rules, finding, labels=labels, unmet=unmet) for finding in findings]
+
+
+def _remembered(
+    before: ledger.Crosswalk, candidates: Sequence[Candidate], dealt: Mapping[str, tuple[str, str]], key: Key
+) -> ledger.Crosswalk:
+    """Return what this plan and the earlier ones dealt."""
+    told = {candidate.name: dealt[candidate.name] for candidate in candidates if dealt[candidate.name][0]}
+    subjects = {
+        _token(candidate, key): told[candidate.name][1] for candidate in candidates if candidate.name in told
+    }
+    return ledger.Crosswalk({**before.cases, **told}, {**before.subjects, **subjects})
 
 
 def _entrant(candidate: Candidate, draft: Draft, key: Key) -> Entrant:
@@ -353,10 +387,9 @@ def _say(draft: Draft, candidate: Candidate, line: CasePlan | Refusal, fates: _F
             fates.say(Row(file, Fate.REFUSED, line.code, draft.task, line.case, role))
 
 
-def _say_the_rest(grouping: Grouping, drafts: Sequence[Draft], fates: _Fates) -> None:
+def _say_the_rest(grouping: Grouping, drafts: Sequence[Draft], fates: _Fates, planned: set[str]) -> None:
     """Say the fates of files that are in no candidate."""
     tabled = {draft.task for draft in drafts if draft.has_table}
-    planned = {draft.task for draft in drafts}
     for file, code in grouping.set_aside:
         fates.say(Row(file, Fate(fate_of(code)), code, file.task or ""))
     for file in grouping.tables:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -150,15 +150,28 @@ def read_fates(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def read_crosswalk(path: Path) -> dict[str, tuple[str, str]]:
-    """Return candidate -> (case, subset) as dealt before; numbers never move between releases."""
+@dataclass(frozen=True, slots=True)
+class Crosswalk:
+    """What earlier plans dealt: candidate -> (case, subset), and subject -> subset; neither ever moves."""
+
+    cases: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    subjects: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_crosswalk(path: Path) -> Crosswalk:
+    """Return what was dealt before, nothing when there is no such file."""
     if not path.exists():
-        return {}
-    document: dict[str, list[str]] = json.loads(path.read_text("utf-8"))
-    return {candidate: (case, subset) for candidate, (case, subset) in document.items()}
+        return Crosswalk()
+    document = json.loads(path.read_text("utf-8"))
+    return Crosswalk(
+        {name: (case, subset) for name, (case, subset) in document["cases"].items()}, document["subjects"]
+    )
 
 
-def write_crosswalk(path: Path, dealt: Mapping[str, tuple[str, str]]) -> None:
+def write_crosswalk(path: Path, dealt: Crosswalk) -> None:
     """Remember what was dealt."""
-    text = json.dumps({name: list(dealt[name]) for name in sorted(dealt)}, indent=0)
-    write_bytes(path, text.encode(), _PRIVATE)
+    document = {
+        "cases": {name: list(found) for name, found in dealt.cases.items()},
+        "subjects": dict(dealt.subjects),
+    }
+    write_bytes(path, json.dumps(document, indent=0, sort_keys=True).encode(), _PRIVATE)

@@ -359,6 +359,22 @@ _FAULTS = (
     Fault(
         "output-exists", "The output is there already and is not ours to replace.", "Choose an empty folder."
     ),
+    Fault(
+        "signing-key",
+        "The key to sign with is not an Ed25519 private key in PEM without passphrase.",
+        "Make one: openssl genpkey -algorithm ed25519 -out KEY",
+    ),
+    Fault(
+        "signing-key-readable",
+        "The key to sign with can be read by others.",
+        "chmod 600 the key; if others may have read it, sign with a new one and publish that.",
+        "privacy officer",
+    ),
+    Fault(
+        "trusted-key",
+        "The key to trust is not an Ed25519 public key in PEM.",
+        "Get it from who publishes the release; they make it with: openssl pkey -in KEY -pubout",
+    ),
     Fault("bad-usage", "The command line does not fit.", "See --help."),
     Fault(
         "not-a-release",
@@ -378,12 +394,6 @@ _FAULTS = (
         "operator",
     ),
     Fault("disk-full", "No space was left.", "Free space and run the same line again.", "operator"),
-    Fault(
-        "store-damaged",
-        "A finished case in the store does not match its digests.",
-        "Run build again: it is made anew.",
-        "operator",
-    ),
     Fault(
         "scheduler-unfit",
         "No scheduler answers at the address, or its workers run other code than this command.",
@@ -412,12 +422,6 @@ _FAULTS = (
         "burned-in-text",
         "The header says that text is burned into the pixels.",
         "Look at the pixels; take the series out, or have the site send it without text.",
-        "privacy officer",
-    ),
-    Fault(
-        "identity-leak",
-        "A value that identifies a person was found where none may be.",
-        "Do not publish. Tell the privacy officer.",
         "privacy officer",
     ),
     # Audit

@@ -32,6 +32,7 @@ def deal(
     *,
     shuffle: Callable[[str], str],
     before: Dealt,
+    settled: Mapping[str, str],
 ) -> dict[str, tuple[str, str]]:
     """Give every entrant a case id and a subset; nobody's cases fall into both subsets.
 
@@ -48,6 +49,9 @@ def deal(
     before
         What was dealt in earlier plans; it stays.
 
+    settled
+        Subject -> subset in earlier plans, for subjects whose earlier cases may be gone.
+
     Raises
     ------
     SelectionError
@@ -57,7 +61,8 @@ def deal(
     rest = [entrant for entrant in entrants if not entrant.case]
     dealt |= {entrant.name: before[entrant.name] for entrant in rest if entrant.name in before}
     new = [entrant for entrant in rest if entrant.name not in dealt]
-    subsets = _subsets(new, entrants, dealt, cases, shuffle)
+    known = dict(settled) | {e.subject: dealt[e.name][1] for e in entrants if e.name in dealt}
+    subsets = _subsets(new, known, cases, shuffle)
     for subset in (TRAINING, TEST):
         members = [entrant for entrant in new if subsets[entrant.subject] == subset]
         members.sort(key=lambda entrant: (shuffle(entrant.subject), entrant.name))
@@ -82,14 +87,9 @@ def _as_listed(entrant: Entrant, published: PublishedSplit | None) -> tuple[str,
 
 
 def _subsets(
-    new: Sequence[Entrant],
-    entrants: Sequence[Entrant],
-    dealt: Dealt,
-    cases: Cases,
-    shuffle: Callable[[str], str],
+    new: Sequence[Entrant], known: Mapping[str, str], cases: Cases, shuffle: Callable[[str], str]
 ) -> dict[str, str]:
     """Return subject -> subset for subjects with new entrants: those without a label test, the rest by share."""
-    known = {entrant.subject: dealt[entrant.name][1] for entrant in entrants if entrant.name in dealt}
     fresh = sorted({entrant.subject for entrant in new} - set(known), key=shuffle)
     unlabelled = {entrant.subject for entrant in new if not entrant.is_labelled}
     total = cases.split.training + cases.split.test
@@ -101,7 +101,7 @@ def _subsets(
     missing = wanted - sum(subset == TEST for subset in known.values())
     ranked = sorted(fresh, key=lambda subject: (subject not in unlabelled, shuffle(subject)))
     test = {subject for place, subject in enumerate(ranked) if place < missing or subject in unlabelled}
-    return known | {subject: TEST if subject in test else TRAINING for subject in fresh}
+    return dict(known) | {subject: TEST if subject in test else TRAINING for subject in fresh}
 
 
 def _free_ids(

@@ -89,7 +89,7 @@ def test_the_name_of_an_index_tells_nothing_of_its_root(tmp_path: Path) -> None:
 def test_what_names_persons_is_private(tmp_path: Path) -> None:
     ledger.write_index(tmp_path / "index", Path("/a"), [])
     ledger.write_fates(tmp_path / "fates", [], KEY)
-    ledger.write_crosswalk(tmp_path / "crosswalk", {})
+    ledger.write_crosswalk(tmp_path / "crosswalk", ledger.Crosswalk())
 
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
 
@@ -130,9 +130,9 @@ def test_a_reference_names_one_file_and_nobody() -> None:
 
 
 def test_a_crosswalk_is_remembered_and_absent_at_first(tmp_path: Path) -> None:
-    dealt = {"b": ("a_2", "test"), "a": ("a_1", "training")}
+    dealt = ledger.Crosswalk({"b": ("a_2", "test"), "a": ("a_1", "training")}, {"s": "test"})
 
-    assert ledger.read_crosswalk(tmp_path / "crosswalk.json") == {}
+    assert ledger.read_crosswalk(tmp_path / "crosswalk.json") == ledger.Crosswalk()
     ledger.write_crosswalk(tmp_path / "crosswalk.json", dealt)
     assert ledger.read_crosswalk(tmp_path / "crosswalk.json") == dealt
     assert ledger.read_fates(tmp_path / "fates.csv") == []

@@ -41,7 +41,7 @@ def dealt(
     before: Dealt | None = None,
     cases: Cases = CASES,
 ) -> dict[str, tuple[str, str]]:
-    return deal(given, cases, published, shuffle=shuffle, before=before or {})
+    return deal(given, cases, published, shuffle=shuffle, before=before or {}, settled={})
 
 
 def subsets(given: Sequence[Entrant], result: Dealt) -> dict[str, set[str]]:
@@ -96,6 +96,14 @@ def test_a_further_study_of_a_subject_stays_in_its_subset() -> None:
         assert dealt(again, before=before)["again"][1] == before[entrant.name][1]
 
 
+def test_a_subject_whose_earlier_study_is_gone_stays_in_its_subset() -> None:
+    for subset in ("training", "test"):
+        given = entrants("a", "b", "c", "d")
+        result = deal(given, CASES, None, shuffle=shuffle, before={}, settled={"b": subset})
+
+        assert result[given[1].name][1] == subset
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_of_four_subjects_three_train_in_every_task(task: str) -> None:
     loaded: LoadedRules = TASKS[task]
@@ -132,7 +140,7 @@ def test_the_shuffle_decides_and_not_the_name() -> None:
     def reversed_names(subject: str) -> str:
         return {"a": "2", "b": "1"}[subject]
 
-    result = deal(entrants("a", "b"), CASES, None, shuffle=reversed_names, before={})
+    result = deal(entrants("a", "b"), CASES, None, shuffle=reversed_names, before={}, settled={})
 
     assert result == {"1 b": ("own_02", TEST), "0 a": ("own_01", TRAINING)}
 
