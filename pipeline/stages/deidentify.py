@@ -62,6 +62,8 @@ _MATRIX = (BaseTag(0x00280010), BaseTag(0x00280011), BaseTag(0x00280002), BaseTa
 _REMOVED, _METHOD, _METHOD_CODES, _MODIFIED = (
     BaseTag(tag) for tag in (0x00120062, 0x00120063, 0x00120064, 0x00280303)
 )
+_OFFSETS = (BaseTag(0x7FE00001), BaseTag(0x7FE00002))
+"""Extended offset table and its lengths."""
 _SYNTAX, _META_CLASS, _META_INSTANCE = BaseTag(0x00020010), BaseTag(0x00020002), BaseTag(0x00020003)
 _NUMBERED = tuple(
     BaseTag(tag)
@@ -549,7 +551,8 @@ def _frames(element: Element, source: Dataset, visit: _Visit) -> DataElement:
     """Return compressed frames, one fragment each, under a new offset table."""
     count = _count(source, visit, _FRAMES, "IS") or 1
     try:
-        frames = list(generate_frames(bytes(element.value or b""), number_of_frames=count))
+        content, offsets = bytes(element.value or b""), _extended_offsets(source, visit)
+        frames = list(generate_frames(content, number_of_frames=count, extended_offsets=offsets))
     except _UNPARSABLE as fault:
         raise SourceError(
             "unreadable", wanted="compressed frames", found="damage", where="PixelData"
@@ -565,6 +568,14 @@ def _frames(element: Element, source: Dataset, visit: _Visit) -> DataElement:
     whole = DataElement(element.tag, "OB", encapsulate([frame for frame in plain if frame is not None]))
     whole.is_undefined_length = True
     return whole
+
+
+def _extended_offsets(source: Dataset, visit: _Visit) -> tuple[bytes, bytes] | None:
+    """Return where long frames begin and how long they are (PS3.3 C.7.6.3.1.8); None where the object is short."""
+    tables = [source.get_item(tag, keep_deferred=True) for tag in _OFFSETS]
+    found = [visit.reader.found(table, ("OV",)) for table in tables if table is not None]
+    values = [table.value for table in found if table is not None and table.value]
+    return (values[0], values[1]) if len(values) == 2 else None
 
 
 def _identity(source: Dataset, visit: _Visit) -> _Elements:

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from pydicom.datadict import DicomDictionary  # type: ignore[attr-defined]  # all keywords there are
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.encaps import encapsulate
+from pydicom.encaps import encapsulate, encapsulate_extended, generate_frames
 from pydicom.sequence import Sequence as Items
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import (
@@ -548,6 +548,22 @@ def test_comments_and_trailing_bytes_of_compressed_frames_go() -> None:
     out = reread(clean(reread(source)))
     assert TOKEN.encode() not in out.PixelData
     assert out.PixelData.count(b"\xff\xda\x00\x08\x01\x01\x00\x01\x00\x00\x12\xff\x00\x34\xff\xd9") == 2
+
+
+def test_frames_under_an_extended_offset_table_are_found() -> None:
+    source = image(syntax=JPEGLosslessSV1)
+    source.NumberOfFrames = 2
+    content, offsets, lengths = encapsulate_extended([jpeg(b"a"), jpeg(b"Quendel^Zora")])
+    source.PixelData, source.ExtendedOffsetTable, source.ExtendedOffsetTableLengths = (
+        content,
+        offsets,
+        lengths,
+    )
+    source["PixelData"].VR, source["PixelData"].is_undefined_length = "OB", True
+    out = clean(source)
+    assert len(list(generate_frames(out.PixelData, number_of_frames=2))) == 2
+    assert b"Quendel" not in out.PixelData
+    assert "ExtendedOffsetTable" not in out
 
 
 def refusal(dataset: Dataset) -> CurationError:
