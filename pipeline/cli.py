@@ -30,6 +30,7 @@ from pipeline.index import index as index_sources
 from pipeline.io.dicom import hush
 from pipeline.io.durable import write_bytes
 from pipeline.io.ruleset import load_rules, load_task, rules_schema
+from pipeline.io.table import write_table
 from pipeline.io.workspace import Workspace, create, locked, open_workspace
 from pipeline.model.errors import FAULTS, CurationError, RulesError, UsageError
 from pipeline.model.identified import Key
@@ -243,12 +244,26 @@ def index(sources: tuple[Path, ...], folder: Path, task: str | None, as_json: bo
 @tasks_option
 @rules_option
 @cases_option
+@click.option(
+    "--proposal",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write the plan as a case table (CSV, private): correct it, and give it back with --cases.",
+)
 @json_option
-def plan(folder: Path, tasks: tuple[str, ...], rules: Path | None, cases: Path | None, as_json: bool) -> int:
+def plan(
+    folder: Path,
+    tasks: tuple[str, ...],
+    rules: Path | None,
+    cases: Path | None,
+    proposal: Path | None,
+    as_json: bool,
+) -> int:
     """Say which series and labels make which case; every input's fate and why."""
     workspace = open_workspace(folder)
     with locked(workspace):
         plans = plan_tasks(workspace, tasks, rules=rules, cases=cases)
+    if proposal is not None:
+        write_table(proposal, [row for made in plans for row in made.proposal])
     _show_plans(plans)
     refused = sum(len(made.refusals) for made in plans)
     count = sum(len(made.cases) for made in plans)

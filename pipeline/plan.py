@@ -25,6 +25,7 @@ from pipeline.stages.ingest import Grouping, ingest
 from pipeline.stages.match import half_turn, is_wanted, labels_meant, match, unmet
 from pipeline.stages.pair import Beside, pair
 from pipeline.stages.propose import Finding, propose
+from pipeline.stages.propose import Finding, propose
 from pipeline.stages.split import Entrant, deal
 
 PLAN_FORMAT = "curate-plan/1"
@@ -38,6 +39,7 @@ class Draft:
     candidates: Sequence[Candidate]
     chosen: Mapping[str, Choice | CurationError]
     has_table: bool
+    labels: Sequence[SourceFile]
     labels: Sequence[SourceFile]
     beside: Mapping[SourceRef, Beside] = field(default_factory=dict)
 
@@ -291,6 +293,21 @@ def _remembered(
         _token(candidate, key): told[candidate.name][1] for candidate in candidates if candidate.name in told
     }
     return ledger.Crosswalk({**before.cases, **told}, {**before.subjects, **subjects})
+
+
+def _proposal(
+    draft: Draft, lines: Sequence[tuple[Candidate, tuple[str, str], CasePlan | Refusal]]
+) -> list[dict[str, str]]:
+    """Return the plan as lines of a case table, by case."""
+    findings = []
+    for candidate, (case, subset), line in lines:
+        refused = f"{line.code}: wanted {line.wanted}, found {line.found}" if isinstance(line, Refusal) else ""
+        choice = draft.chosen[candidate.name]
+        chosen = None if isinstance(choice, CurationError) else choice
+        findings.append(Finding(candidate, chosen, case, subset, refused))
+    findings.sort(key=lambda finding: (finding.case, finding.candidate.name))
+    labels = draft.labels
+    return [propose(draft.loaded.rules, finding, labels=labels, unmet=unmet) for finding in findings]
 
 
 def _entrant(candidate: Candidate, draft: Draft, key: Key) -> Entrant:

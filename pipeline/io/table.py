@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
+from pipeline.io.durable import write_bytes
 from pipeline.io.source import read_refs
 from pipeline.model.errors import UsageError
 from pipeline.model.plan import TEST, TRAINING, Candidate
@@ -16,7 +17,8 @@ from pipeline.model.rules import TaskRules
 from pipeline.model.series import SourceFile
 
 _REQUIRED = ("task", "case", "subject")
-_OPTIONAL = ("study", "label", "subset")
+_OPTIONAL = ("study", "label", "subset", "why", "why_not")
+"""`why` and `why_not` stand in a proposal, for its reader."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -99,10 +101,21 @@ def read_table(path: Path, file: SourceFile | None) -> CaseTable:
     return CaseTable(columns, [_row(line, number) for number, line in lines])
 
 
+def write_table(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    """Write lines as a case table that only its owner may read; a column for every key, in the order met."""
+    columns = dict.fromkeys(column for row in rows for column in row)
+    text = StringIO(newline="")
+    writer = csv.DictWriter(text, [*columns] or _REQUIRED, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_bytes(path, text.getvalue().encode("utf-8"), 0o600)
+
+
 def _row(line: Mapping[str | None, str | list[str] | None], number: int) -> TableRow:
     if None in line or None in line.values():
         raise _wrong("as many cells as columns", "more or fewer", f"line {number}")
     cells = {str(name).strip(): str(value).strip() for name, value in line.items()}
-    if not all(cells[name] for name in _REQUIRED):
+    # Images without a Patient ID are named by their study.
+    if not (cells["task"] and cells["case"] and (cells["subject"] or cells.get("study"))):
         raise _wrong("task, case and subject", "an empty cell", f"line {number}")
     return TableRow(cells["task"], cells["case"], cells["subject"], cells.get("study", ""), cells)

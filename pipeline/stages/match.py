@@ -68,6 +68,24 @@ def selects(channel: Channel, facts: Facts) -> bool:
     return all(meets(criterion, facts.get(keyword)) for keyword, criterion in channel.select.items())
 
 
+def unmet(channel: Channel, stack: Stack) -> list[str]:
+    """Return which of a channel's criteria a stack does not meet, with its values; none when it is selected.
+
+    For the private zone alone: values of the header are quoted.
+    """
+    return [
+        f"{keyword} is {_shown(stack.facts.get(keyword))}"
+        for keyword, criterion in channel.select.items()
+        if not meets(criterion, stack.facts.get(keyword))
+    ]
+
+
+def _shown(value: object) -> str:
+    if value in (None, "", []):
+        return "missing"
+    return "\\".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def is_wanted(rules: TaskRules, stack: Stack) -> bool:
     """Whether any channel of the task selects the stack."""
     return any(selects(channel, stack.facts) for channel in rules.channels)
@@ -101,7 +119,7 @@ def match(rules: TaskRules, candidate: Candidate) -> Choice:
 def _stack_for(channel: Channel, candidate: Candidate) -> Stack:
     named = candidate.row.get(channel.name, "")
     if named:
-        fitting = [stack for stack in candidate.stacks if _is_named(stack, named)]
+        fitting = _named(named, candidate.stacks)
     else:
         fitting = [stack for stack in candidate.stacks if selects(channel, stack.facts)]
     if len(fitting) != 1:
@@ -129,6 +147,15 @@ def _numbers_of(stacks: Sequence[Stack]) -> str:
     numbers = sorted(number for number in said if isinstance(number, int))
     shown = [str(number) for number in numbers] + ["?"] * (len(said) - len(numbers))
     return "series number " + ", ".join(shown) if said else ""
+
+
+def _named(named: str, stacks: Sequence[Stack]) -> list[Stack]:
+    """Return the stacks that a cell names; `UID#2` is the second volume of a series that holds several."""
+    uid, mark, number = named.rpartition("#")
+    together = [stack for stack in stacks if mark and stack.series_uid == uid]
+    if together and number.isdecimal():
+        return together[int(number) - 1 : int(number)] if int(number) > 0 else []
+    return [stack for stack in stacks if _is_named(stack, named)]
 
 
 def _is_named(stack: Stack, named: str) -> bool:
