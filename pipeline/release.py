@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline import cluster
+from pipeline import cluster, metadata
 from pipeline.case import Orders, Request, entry_of, software
 from pipeline.io import ledger, store, tarball
 from pipeline.io.document import canonical, digest_of, merkle_root
@@ -334,5 +334,25 @@ def _write_release(workspace: Workspace, release: Path, entries: Sequence[Mappin
     for entry in entries:
         for part in ("tar", "manifest"):
             digests[entry[part]["file"]] = entry[part]["digest"]
+    digests |= _write_metadata(workspace, release, entries)
     lines = [f"{digests[name].removeprefix('sha256:')}  {name}\n" for name in sorted(digests)]
     write_bytes(release / "SHA256SUMS", "".join(lines).encode("ascii"))
+
+
+def _write_metadata(
+    workspace: Workspace, release: Path, entries: Sequence[Mapping[str, Any]]
+) -> dict[str, str]:
+    """Write what the settings let be said for catalogues; return the digests. What an earlier pack wrote goes."""
+    publication = workspace.settings().publication
+    made = {} if publication is None else metadata.describe(release, entries, publication)
+    for name in _summed(release).intersection(metadata.NAMES).difference(made):
+        (release / name).unlink(missing_ok=True)
+    for name, content in made.items():
+        write_bytes(release / name, content)
+    return {name: digest_of(content) for name, content in made.items()}
+
+
+def _summed(release: Path) -> set[str]:
+    """Return the files that SHA256SUMS names: ours, and not what somebody laid beside them."""
+    path = release / "SHA256SUMS"
+    return {line[66:] for line in path.read_text("ascii").splitlines()} if path.is_file() else set()

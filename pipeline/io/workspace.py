@@ -21,6 +21,7 @@ from ruamel.yaml.error import YAMLError
 from pipeline.io.durable import write_bytes
 from pipeline.model.errors import PrivacyError, UsageError
 from pipeline.model.identified import Key
+from pipeline.model.publication import Publication
 
 _SETTINGS = """\
 # Settings of this workspace. Every key may be left out; `curate doctor -w WORKSPACE` checks the file.
@@ -32,6 +33,20 @@ rules: null
 
 # How many cases are built at once; null: one a processor. `--workers` on the command line wins.
 workers: null
+
+# Who publishes, and under which terms. Where it is given, `curate pack` writes README.md, CITATION.cff, Croissant,
+# RO-Crate, DataCite and Frictionless metadata beside the TARs; all of it is public.
+# publication:
+#   title: Ten organs
+#   description: What it holds and what it is for.
+#   creators:                 # name: of an organisation; or family and given; orcid and affiliation if you like
+#     - {family: Doe, given: Alex, orcid: 0000-0000-0000-0000}
+#   publisher: The hospital
+#   date: "2026-01-31"
+#   version: "1.0"
+#   licence: CC-BY-SA-4.0     # an SPDX identifier
+#   doi: 10.1234/example      # doi or url, or both
+publication: null
 """
 
 
@@ -43,6 +58,7 @@ class Settings(BaseModel):
     format: Literal["curate-workspace/1"] = "curate-workspace/1"
     rules: str | None = None
     workers: int | None = Field(None, ge=1)
+    publication: Publication | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +133,8 @@ class Workspace:
         """Read curate.yaml; every fault is named with its place."""
         try:
             document = YAML(typ="safe", pure=True).load(StringIO(self.settings_file.read_text("utf-8")))
-            return Settings.model_validate(document or {})
+            # YAML has lists where the model has tuples, and reads a date as one; nothing else is converted.
+            return Settings.model_validate_json(json.dumps(document or {}, default=str))
         except (YAMLError, UnicodeDecodeError) as fault:
             raise UsageError(
                 "workspace-settings", wanted="YAML", found=type(fault).__name__, where="curate.yaml"
