@@ -35,17 +35,18 @@ from pipeline.stages.deidentify import deidentify
 from pipeline.stages.fix import half_turn
 from pipeline.stages.label import label
 from pipeline.stages.orient import orient
+from pipeline.stages.quantify import quantify
 from pipeline.stages.rasterise import rasterise
 from pipeline.stages.scale import scale
 from pipeline.stages.unfold import unfold
 
 ROOMS = {
-    "deidentify": 1, "convert": 1, "orient": 1, "align": 1, "fix": 1, "scale": 1, "rasterise": 1, "label": 1,
+    "deidentify": 1, "convert": 2, "orient": 1, "align": 1, "fix": 1, "scale": 1, "rasterise": 1, "label": 1,
     "check": 1,
 }  # fmt: skip
 """Version of what each room does to voxels or notes: raise it when its golden bytes change."""
 
-_DECIDES = ("name", "quantity", "scale", "geometry")
+_DECIDES = ("name", "quantity", "values", "scale", "geometry")
 """What of a channel's rules decides its voxels, once its series is chosen."""
 
 _COMPUTES = ("numpy", "SimpleITK", "pydicom", "nibabel", "python-gdcm", "pylibjpeg-openjpeg", "pyjpegls")
@@ -196,7 +197,8 @@ def _acquire(order: Order, channel: Channel, journal: Journal) -> tuple[Volume, 
     clean = _clean(order, order.plan.channels[channel.name], channel.name, journal)
     journal.enter("convert")
     slices = wanted_slices(clean, order.plan.frames.get(channel.name, ()))
-    volume: Volume = journal.keep(convert(slices, channel.quantity, geometry=channel.geometry), channel.name)
+    measure = quantify(slices, channel.quantity, values=channel.values or "rescale")
+    volume: Volume = journal.keep(convert(slices, measure, geometry=channel.geometry), channel.name)
     return volume, str(slices[0].get("FrameOfReferenceUID", ""))
 
 

@@ -187,6 +187,21 @@ _FAULTS = (
         "Ask for the original series.",
     ),
     Fault(
+        "wrong-units",
+        "The header says that the numbers measure something else than the rules want.",
+        "Choose the right series, or the right `quantity` in the rules.",
+    ),
+    Fault(
+        "rwvm-missing",
+        "The rules want the Real World Value Mapping, and there is not one linear one for each slice.",
+        "Ask for the original series, or leave out `values` in the rules.",
+    ),
+    Fault(
+        "suv-missing",
+        "What SUV needs (weight, dose, half-life, times, corrections) is missing or does not agree.",
+        "Ask the site for the original PET series with these elements.",
+    ),
+    Fault(
         "not-ras",
         "A finished image or label is not Right-Anterior-Superior.",
         "This is a fault of curate: report it.",

@@ -199,6 +199,9 @@ class Channel(Rule):
     quantity: Quantity
     select: Criteria = Field(description="DICOM keyword (or plane, slices) -> criterion; all must be met.")
     scale: Annotated[RobustMinMax | Keep, Field(discriminator="method")]
+    values: Literal["rescale", "rwvm"] | None = Field(
+        None, description="`rwvm`: the Real World Value Mapping makes the values; None: the rescale."
+    )
     geometry: Geometry | None = Field(
         None, description="What is interpolated onto an even, untilted grid; None: nothing, it is refused."
     )

@@ -28,6 +28,8 @@ class Quantity(StrEnum):
     """Apparent diffusion coefficient, in the units of its DICOM rescale."""
     ACTIVITY = "activity"
     """PET, in Bq/ml."""
+    SUV = "suv"
+    """PET, standardised uptake value by body weight, in g/ml."""
     OTHER_QUANTITATIVE = "other_quantitative"
     """Another measured quantity (T1 map, perfusion parameter, ...), kept as it is."""
     ARBITRARY = "arbitrary"
@@ -37,6 +39,27 @@ class Quantity(StrEnum):
     def is_quantitative(self) -> bool:
         """Whether the number may be compared across scanners, and so must not be rescaled."""
         return self is not Quantity.ARBITRARY
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """How stored numbers become values: times slope, plus intercept."""
+
+    slope: float = 1.0
+    intercept: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What the numbers of a stack measure, and by what evidence.
+
+    `scales` holds what makes each slice's values, in the order the slices were given; none where the slices' own
+    Modality LUT does. `facts` go into the note of the conversion.
+    """
+
+    quantity: Quantity
+    scales: Sequence[Linear] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def corners(shape: tuple[int, ...], affine: Affine) -> npt.NDArray[np.float64]:

@@ -23,7 +23,7 @@ from pipeline.model.loosestack import LooseStack, loose_stack, straighten
 from pipeline.model.record import Json, Note, Step, decimal, decimals
 from pipeline.model.rules import Geometry
 from pipeline.model.syntax import DECODERS, DECODING_ERRORS, LOSSY_SYNTAXES
-from pipeline.model.volume import Quantity, Volume
+from pipeline.model.volume import Measure, Quantity, Volume
 
 Pixels = npt.NDArray[Any]
 
@@ -54,7 +54,7 @@ class _Rescale:
 
 
 def convert(
-    slices: Sequence[Dataset], quantity: Quantity, *, geometry: Geometry | None = None
+    slices: Sequence[Dataset], quantity: Quantity | Measure, *, geometry: Geometry | None = None
 ) -> Step[Volume]:
     """Stack single-frame images by their position along the normal, in their true values.
 
@@ -67,7 +67,8 @@ def convert(
     slices
         De-identified single-frame datasets of one stack with their `file_meta`, in any order.
     quantity
-        What the numbers mean, as the rules say. CT needs its rescale to be in Hounsfield units.
+        What the numbers mean, as the rules say, with the scales that make the values where these are not the
+        slices' own rescale. CT needs its rescale to be in Hounsfield units.
     geometry
         What is interpolated where the slices make no even, untilted stack; None: nothing, they are refused.
 
@@ -89,22 +90,27 @@ def convert(
     SourceError
         If pixel data cannot be decoded.
     """
+    measure = quantity if isinstance(quantity, Measure) else Measure(quantity)
     _check_images(slices)
     places = [_place(dataset, f"slice {number + 1} as given") for number, dataset in enumerate(slices)]
     stack = _stack(places, _stated_spacing(slices), geometry)
     in_order = [slices[number] for number in stack.order]
-    rescales = [_rescale(dataset, quantity, _where(k)) for k, dataset in enumerate(in_order)]
+    rescales = [_rescale(dataset, measure.quantity, _where(k)) for k, dataset in enumerate(in_order)]
+    if measure.scales:
+        given = [measure.scales[number] for number in stack.order]
+        rescales = [_Rescale(scale.slope, scale.intercept) for scale in given]
     stored = [_stored(dataset, _where(k)) for k, dataset in enumerate(in_order)]
     placed = _placed(_true_values(stored, rescales), stack)
     facts: dict[str, Json] = {
-        "quantity": quantity.value,
+        "quantity": measure.quantity.value,
+        **measure.facts,
         "shape": list(placed.value.shape),
         "dtype": str(placed.value.dtype),
         **placed.note.facts,
         "rescale": _rescale_facts(rescales),
         **_storage_facts(in_order, stored),
     }
-    return Step(Volume(placed.value, stack.affine, quantity), Note("convert", facts))
+    return Step(Volume(placed.value, stack.affine, measure.quantity), Note("convert", facts))
 
 
 def _stack(

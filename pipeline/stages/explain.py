@@ -27,6 +27,7 @@ _UNITS: Mapping[Quantity, str] = {
     Quantity.HOUNSFIELD: "CT in Hounsfield units",
     Quantity.ADC: "apparent diffusion coefficient, in the unit of its DICOM rescale",
     Quantity.ACTIVITY: "PET activity in Bq/ml",
+    Quantity.SUV: "PET, standardised uptake value by body weight in g/ml",
     Quantity.OTHER_QUANTITATIVE: "a measured quantity, in the unit of its DICOM rescale",
     Quantity.ARBITRARY: "arbitrary units",
 }
@@ -173,6 +174,8 @@ def _conversion(channels: Sequence[Channel]) -> str:
         "uneven spacing or a tilted gantry is refused."
     )
     mended = "".join(f" {_geometry(c.name, c.geometry)}" for c in channels if c.geometry is not None)
+    mapped = [f"`{channel.name}`" for channel in channels if channel.values == "rwvm"]
+    mended += f" In {_listed(mapped)} the Real World Value Mapping makes the values." if mapped else ""
     return text + (f" Values of {_listed(kept)} stay quantities." if kept else "") + mended
 
 
