@@ -30,6 +30,9 @@ _MOMENT = re.compile(
     rb"(\d{8})((?:(?:[01]\d|2[0-3])(?:[0-5]\d(?:(?:[0-5]\d|60)(?:\.\d{1,6})?)?)?)?)([+-]\d{4})?"
 )
 _PRINTABLE = re.compile(rb"[ -~]{8,}")
+_PRINTABLE_WHOLE = re.compile(rb"[ -~]{4,}")
+"""Text in disguise. Whole numbers are small, so that one of their bytes is zero; four bytes of a measured one
+are printable too often by chance."""
 
 
 class Act(StrEnum):
@@ -156,7 +159,8 @@ class Number:
 
     def _packed(self, found: Found) -> tuple[Sequence[float], bytes | None]:
         numbers = found.numbers() if found.vr in PACKED else None
-        if numbers is None or _PRINTABLE.fullmatch(found.value):
+        text = _PRINTABLE if found.vr in {"FL", "FD"} else _PRINTABLE_WHOLE
+        if numbers is None or text.fullmatch(found.value):
             return (), None
         return numbers, found.value
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 from pydicom.charset import convert_encodings, python_encoding
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataelem import DataElement, RawDataElement, convert_raw_data_element
@@ -62,6 +63,7 @@ _MATRIX = (BaseTag(0x00280010), BaseTag(0x00280011), BaseTag(0x00280002), BaseTa
 _REMOVED, _METHOD, _METHOD_CODES, _MODIFIED = (
     BaseTag(tag) for tag in (0x00120062, 0x00120063, 0x00120064, 0x00280303)
 )
+_BITS_STORED, _HIGH_BIT = BaseTag(0x00280101), BaseTag(0x00280102)
 _OFFSETS = (BaseTag(0x7FE00001), BaseTag(0x7FE00002))
 """Extended offset table and its lengths."""
 _SYNTAX, _META_CLASS, _META_INSTANCE = BaseTag(0x00020010), BaseTag(0x00020002), BaseTag(0x00020003)
@@ -524,8 +526,38 @@ def _pixel_data(element: Element, handling: Handling, source: Dataset, visit: _V
         raise SourceError(
             "truncated", wanted=f"{length} bytes of pixels", found=str(len(found.value)), where="PixelData"
         )
-    value = found.value[:length]
+    value = _without_overlays(found.value[:length], source, visit)
     return _raw(element.tag, found.vr, value + b"\0" if length % 2 else value, visit)
+
+
+def _without_overlays(pixels: bytes, source: Dataset, visit: _Visit) -> bytes:
+    """Clear the bits in which overlays stand beside the pixels (PS3.3 C.9.2, retired 2004)."""
+    bits = _overlay_bits(source, visit)
+    if not bits:
+        return pixels
+    allocated, stored = _count(source, visit, _MATRIX[3], "US"), _count(source, visit, _BITS_STORED, "US")
+    high = _count(source, visit, _HIGH_BIT, "US")
+    if allocated != 16 or visit.syntax.is_encapsulated or any(high - stored < bit <= high for bit in bits):
+        raise CurationError(
+            "burned-in-text",
+            wanted="overlays apart from pixels",
+            found="overlays in pixel bits",
+            where="PixelData",
+        )
+    mask = 0xFFFF & ~sum(1 << bit for bit in bits)
+    order = "<u2" if visit.reader.is_little_endian else ">u2"
+    return bytes((np.frombuffer(pixels, order) & np.array(mask, order)).astype(order).tobytes())
+
+
+def _overlay_bits(source: Dataset, visit: _Visit) -> set[int]:
+    """Return the positions of overlay planes that have no data of their own."""
+    found = set()
+    for plane in range(0x60000000, 0x60200000, 0x20000):
+        # A plane of its own has one bit allocated (PS3.3 C.9.2).
+        is_beside = BaseTag(plane | 0x3000) not in source
+        if is_beside and _count(source, visit, BaseTag(plane | 0x0100), "US") > 1:
+            found.add(_count(source, visit, BaseTag(plane | 0x0102), "US"))
+    return found
 
 
 def _native_length(source: Dataset, visit: _Visit) -> int:
@@ -561,6 +593,7 @@ def _frames(element: Element, source: Dataset, visit: _Visit) -> DataElement:
         raise SourceError("truncated", wanted=f"{count} frames", found=str(len(frames)), where="PixelData")
     pixels = math.prod(_count(source, visit, tag, "US") for tag in _MATRIX[:2])
     plain = [plain_frame(frame, visit.syntax, pixels) for frame in frames]
+    _without_overlays(b"", source, visit)
     if None in plain:
         raise SourceError(
             "undecodable", wanted="a whole frame of the transfer syntax", found="another", where="PixelData"

@@ -79,6 +79,13 @@ def test_packed_numbers_that_are_none_or_out_of_range_do_not(numbers: list[float
     assert Number(-1, 1).clean(Found(struct.pack("<d", *numbers), "FD", True), SUBJECT) is None
 
 
+@pytest.mark.parametrize(
+    ("value", "vr"), [(b"Quende", "US"), (b"Zora", "UL"), (b"QuendelZ", "FD"), (b"Quendel^", "FL")]
+)
+def test_text_in_packed_numbers_does_not(value: bytes, vr: str) -> None:
+    assert Number(-1e300, 1e300).clean(Found(value, vr, True), SUBJECT) is None
+
+
 def test_packed_numbers_of_the_wrong_length_do_not() -> None:
     assert Number(0, 1e9).clean(Found(b"\0\0\0", "US", True), SUBJECT) is None
 

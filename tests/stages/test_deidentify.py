@@ -525,6 +525,26 @@ def test_overlays_curves_icons_and_profiles_go() -> None:
     assert not any(element.tag.group >> 8 in {0x50, 0x60} for element in out)
 
 
+def with_overlay_bits(position: int) -> Dataset:
+    """An image of 12 bits with an overlay plane in one of the others."""
+    source = image()
+    source.BitsStored, source.HighBit, source.PixelRepresentation = 12, 11, 0
+    pixels = np.arange(24, dtype="<u2") | 0x8000
+    source.add(DataElement(0x7FE00010, "OW", pixels.tobytes()))
+    source.add(DataElement(0x60000100, "US", 16))
+    source.add(DataElement(0x60000102, "US", position))
+    return source
+
+
+def test_overlays_in_unused_bits_are_cleared() -> None:
+    out = clean(with_overlay_bits(15))
+    assert np.frombuffer(out.PixelData, "<u2").tolist() == list(range(24))
+
+
+def test_overlays_in_pixel_bits_are_refused() -> None:
+    assert refusal(with_overlay_bits(3)).code == "burned-in-text"
+
+
 def jpeg(comment: bytes) -> bytes:
     """The skeleton of a JPEG frame with a comment and an application segment."""
     noted = b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment
