@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
+import tarfile
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from running import Curate
 from sample_release import SPLEEN, put_voxels, sample, seal, voxels_of
 
 from pipeline.compare import Comparison, compare
@@ -49,3 +52,29 @@ def test_a_page_escapes_what_manifests_say_and_loads_nothing(found: Comparison) 
 def test_a_page_of_nothing_says_so(tmp_path: Path) -> None:
     release = seal(sample(), tmp_path / "a")
     assert "Nothing differs." in page(compare(release, release))
+
+
+def test_the_command_prints_words_writes_a_page_and_ends_with_5_for_what_nothing_explains(
+    tmp_path: Path, curate: Curate
+) -> None:
+    release = sample()
+    voxels = voxels_of(release[SPLEEN], "spleen_2", "label")
+    voxels[0, 0, 0] ^= 1
+    put_voxels(release[SPLEEN], "spleen_2", "label", voxels)
+    first, second = seal(sample(), tmp_path / "a"), seal(release, tmp_path / "b")
+    same = curate("compare", first, first, "--json")
+    assert json.loads(same.stdout)["same"] is True
+    said = curate("compare", first, second, "--html", tmp_path / "page.html", code=5)
+    assert "spleen_2: voxels" in said.stdout
+    assert "1 cases differ, 1 unexplained" in said.stderr
+    assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
+    without = json.loads(
+        curate("compare", first / f"{SPLEEN}.tar", folder_of(second, tmp_path), "--json").stdout
+    )
+    assert [case["state"] for case in without["tasks"][0]["cases"]] == ["voxels", "same", "same"]
+
+
+def folder_of(release: Path, place: Path) -> Path:
+    with tarfile.open(release / f"{SPLEEN}.tar") as archive:
+        archive.extractall(place / "published", filter="data")
+    return place / "published" / SPLEEN
