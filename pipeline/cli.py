@@ -31,6 +31,7 @@ from pipeline.io.dicom import hush
 from pipeline.io.durable import write_bytes
 from pipeline.io.ruleset import load_rules, load_task, rules_schema
 from pipeline.io.table import write_table
+from pipeline.io.signature import SigningKey, load_signing_key
 from pipeline.io.workspace import Workspace, create, locked, open_workspace
 from pipeline.model.errors import FAULTS, CurationError, RulesError, UsageError
 from pipeline.model.identified import Key
@@ -347,20 +348,32 @@ def _build(workspace: Workspace, tasks: Sequence[str], workers: int | str | None
 @workspace_option
 @release_option
 @tasks_option
+@click.option(
+    "--sign",
+    "key_file",
+    type=click.Path(path_type=Path),
+    metavar="KEY",
+    help="Sign with this Ed25519 key (PEM).",
+)
 @json_option
-def pack(folder: Path, target: Path, tasks: tuple[str, ...], as_json: bool) -> int:
-    """Write dataset.json, TARs and manifests."""
+def pack(folder: Path, target: Path, tasks: tuple[str, ...], key_file: Path | None, as_json: bool) -> int:
+    """Write dataset.json, TARs and manifests; with --sign, also signatures."""
     workspace = open_workspace(folder)
+    key = None if key_file is None else load_signing_key(key_file)
     with locked(workspace):
-        packed = _pack(workspace, target, tasks)
+        packed = _pack(workspace, target, tasks, key)
     line = f"Packed {len(packed)} tasks. Next: curate audit {target} -w {folder}"
     return _end({"tasks": [task.to_json() for task in packed]}, as_json, line)
 
 
-def _pack(workspace: Workspace, target: Path, tasks: Sequence[str]) -> list[releases.Packed]:
+def _pack(
+    workspace: Workspace, target: Path, tasks: Sequence[str], key: SigningKey | None = None
+) -> list[releases.Packed]:
     packed = releases.pack(
-        workspace, target, tasks, told=lambda task: talk.print(f"packing {task}", markup=False)
+        workspace, target, tasks, told=lambda task: talk.print(f"packing {task}", markup=False), key=key
     )
+    if key is not None:
+        talk.print(f"Signed by {key.name}", markup=False)
     for task in packed:
         if task.missing:
             talk.print(
@@ -426,21 +439,26 @@ def release(
 @click.option(
     "-w", "--workspace", "folder", type=click.Path(path_type=Path), help="Check back to the source files."
 )
+@click.option(
+    "--trust", type=click.Path(path_type=Path), metavar="PUBKEY", help="It must be signed by this key (PEM)."
+)
 @json_option
-def audit(target: Path, folder: Path | None, as_json: bool) -> int:
+def audit(target: Path, folder: Path | None, trust: Path | None, as_json: bool) -> int:
     """Check a release against its manifests; with -w, also the chain back to the sources."""
     if folder is not None:
         open_workspace(folder)
-    report = _audit(target, folder)
-    line = f"Audited: {len(report.findings)} findings." + (
+    report = _audit(target, folder, trust)
+    line = f"Audited: {len(report.findings)} findings, signature {report.signature}." + (
         " Do not use this release." if report.findings else ""
     )
     return _end(report.to_json(), as_json, line, AUDIT_FOUND if report.findings else 0)
 
 
-def _audit(target: Path, folder: Path | None) -> AuditReport:
+def _audit(target: Path, folder: Path | None, trust: Path | None = None) -> AuditReport:
     with _progress("audit") as told:
-        report = audit_release(target, workspace=folder, tell=lambda what: told(f"audit | {what}", 0, 0))
+        report = audit_release(
+            target, workspace=folder, trust=trust, tell=lambda what: told(f"audit | {what}", 0, 0)
+        )
     for finding in report.findings[:SHOWN]:
         talk.print(f"found {finding}", markup=False)
     return report

@@ -14,6 +14,7 @@ from pipeline.case import Orders, Request, entry_of, software
 from pipeline.io import ledger, store, tarball
 from pipeline.io.document import canonical, digest_of, merkle_root
 from pipeline.io.durable import sweep, write_bytes
+from pipeline.io.signature import ENVELOPE, SIGNATURE, SigningKey, sign
 from pipeline.io.workspace import Workspace
 from pipeline.model.errors import UsageError
 from pipeline.model.plan import CasePlan
@@ -188,11 +189,17 @@ class Packed:
 
 
 def pack(
-    workspace: Workspace, release: Path, tasks: Sequence[str], *, told: Callable[[str], None]
+    workspace: Workspace,
+    release: Path,
+    tasks: Sequence[str],
+    *,
+    told: Callable[[str], None],
+    key: SigningKey | None = None,
 ) -> list[Packed]:
-    """Write TAR and manifest of each built task, then release.json and SHA256SUMS.
+    """Write TAR and manifest of each built task, then release.json, its signatures, and SHA256SUMS.
 
-    Tasks that are in the release already and are not asked for stay.
+    Tasks that are in the release already and are not asked for stay. Without a key, signatures stay if they
+    still fit, and go if release.json is another now.
 
     Raises
     ------
@@ -214,7 +221,7 @@ def pack(
     if not packed:
         raise UsageError("nothing-built", wanted="a finished case", found="none")
     entries = {**before, **{task.task: dict(task.entry) for task in packed}}
-    _write_release(workspace, release, [entries[task] for task in sorted(entries)])
+    _write_release(workspace, release, [entries[task] for task in sorted(entries)], key)
     return packed
 
 
@@ -320,7 +327,9 @@ def _header(workspace: Workspace, plan: Planned, made: Package) -> dict[str, Jso
     }
 
 
-def _write_release(workspace: Workspace, release: Path, entries: Sequence[Mapping[str, Any]]) -> None:
+def _write_release(
+    workspace: Workspace, release: Path, entries: Sequence[Mapping[str, Any]], key: SigningKey | None
+) -> None:
     document = canonical(
         {
             "format": RELEASE_FORMAT,
@@ -329,14 +338,30 @@ def _write_release(workspace: Workspace, release: Path, entries: Sequence[Mappin
             "tasks": [dict(entry) for entry in entries],
         }
     )
-    write_bytes(release / "release.json", document)
-    digests = {"release.json": digest_of(document)}
+    digests = {"release.json": digest_of(document), **_write_signatures(release, document, entries, key)}
     for entry in entries:
         for part in ("tar", "manifest"):
             digests[entry[part]["file"]] = entry[part]["digest"]
     digests |= _write_metadata(workspace, release, entries)
     lines = [f"{digests[name].removeprefix('sha256:')}  {name}\n" for name in sorted(digests)]
     write_bytes(release / "SHA256SUMS", "".join(lines).encode("ascii"))
+
+
+def _write_signatures(
+    release: Path, document: bytes, entries: Sequence[Mapping[str, Any]], key: SigningKey | None
+) -> dict[str, str]:
+    """Write release.json and what signs it; return the digests of the signatures that are there then."""
+    path, paths = release / "release.json", [release / name for name in (SIGNATURE, ENVELOPE)]
+    is_other = not path.is_file() or path.read_bytes() != document
+    if is_other or key is not None:
+        # Before release.json is another one: at no moment does it stand beside a signature of its forerunner.
+        for signature in paths:
+            signature.unlink(missing_ok=True)
+    write_bytes(path, document)
+    if key is not None:
+        for name, content in sign(key, document, entries).items():
+            write_bytes(release / name, content)
+    return {path.name: digest_of(path.read_bytes()) for path in paths if path.is_file()}
 
 
 def _write_metadata(

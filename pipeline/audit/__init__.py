@@ -24,6 +24,7 @@ from pipeline.audit.document import read_document
 from pipeline.audit.files import check_files, content_of, release_files
 from pipeline.audit.manifest import check_manifest, read_manifest
 from pipeline.audit.report import AuditReport, Finding, Run, Spot, reporting
+from pipeline.audit.signature import audit_signature, read_trust
 from pipeline.audit.sources import Chain, audit_sources, read_key
 from pipeline.audit.tar import audit_tar
 from pipeline.model.identified import Key
@@ -32,7 +33,11 @@ __all__ = ["AuditReport", "Finding", "audit"]
 
 
 def audit(
-    release: Path, *, workspace: Path | None = None, tell: Callable[[str], None] = lambda _: None
+    release: Path,
+    *,
+    workspace: Path | None = None,
+    trust: Path | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> AuditReport:
     """Check a release; with its workspace also the chain back to the source files.
 
@@ -42,6 +47,8 @@ def audit(
         Folder with SHA256SUMS, release.json, and a TAR and a manifest for each task.
     workspace
         Workspace that made it: its plans say which source files each case came from, its key links them.
+    trust
+        Public key in PEM, got from who publishes; the release must be signed by it.
     tell
         Called with a line of progress now and then.
 
@@ -53,14 +60,18 @@ def audit(
     Raises
     ------
     UsageError
-        If `release` is not a release or `workspace` not a workspace with a readable key.
+        If `release` is not a release `workspace` not a workspace with a readable key, or `trust` not an
+        Ed25519 key.
     """
     key = None if workspace is None else read_key(workspace)
+    trusted = None if trust is None else read_trust(trust)
     files = release_files(release)
     run = Run()
     # What overflows becomes infinite or NaN, which is then found.
     with np.errstate(all="ignore"):
-        _audit_release(files, key, run, tell)
+        tasks = _audit_release(files, key, run, tell)
+    check_files(files, tasks, run)
+    audit_signature(files, tasks, trusted, run)
     if workspace is not None and key is not None:
         chain = Chain(workspace, key, run, tell)
         for name in sorted(files):
@@ -69,7 +80,10 @@ def audit(
     return run.report()
 
 
-def _audit_release(files: Mapping[str, Path], key: Key | None, run: Run, tell: Callable[[str], None]) -> None:
+def _audit_release(
+    files: Mapping[str, Path], key: Key | None, run: Run, tell: Callable[[str], None]
+) -> list[Any]:
+    """Check every task that release.json names; return what it says of them."""
     top = Spot(run, "release.json")
     tasks: list[Any] = []
     with reporting(top, "release"):
@@ -87,7 +101,7 @@ def _audit_release(files: Mapping[str, Path], key: Key | None, run: Run, tell: C
             )
         for entry in tasks:
             _audit_task(entry, document["key"], files, run, tell)
-    check_files(files, tasks, run)
+    return tasks
 
 
 def _audit_task(

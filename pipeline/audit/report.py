@@ -49,6 +49,7 @@ class AuditReport:
     """What an audit found and how much it looked at.
 
     `bytes` counts TAR bytes, `sources` source files hashed again, `unlisted` the findings beyond the limit.
+    `signature` is none, unchecked (no key was trusted), trusted, stripped, altered, or other key.
     """
 
     findings: tuple[Finding, ...]
@@ -58,6 +59,7 @@ class AuditReport:
     bytes: int
     sources: int = 0
     unlisted: int = 0
+    signature: str = "none"
 
     @property
     def holds(self) -> bool:
@@ -74,6 +76,7 @@ class AuditReport:
         return {
             "format": "curate-audit/1",
             "holds": self.holds,
+            "signature": self.signature,
             "counts": self.counts,
             "findings": [finding.to_json() for finding in self.findings],
             "unlisted": self.unlisted,
@@ -90,6 +93,7 @@ class Run:
     findings: list[Finding] = field(default_factory=list)
     listed: Counter[str] = field(default_factory=Counter)
     unlisted: int = 0
+    signature: str = "none"
     counts: Counter[str] = field(default_factory=Counter)
     digests: dict[str, str] = field(default_factory=dict)
 
@@ -106,7 +110,9 @@ class Run:
     def report(self) -> AuditReport:
         """Return what was gathered."""
         tars, members, cases, size, sources = (self.counts[name] for name in _COUNTED)
-        return AuditReport(tuple(self.findings), tars, members, cases, size, sources, self.unlisted)
+        return AuditReport(
+            tuple(self.findings), tars, members, cases, size, sources, self.unlisted, self.signature
+        )
 
 
 @dataclass(frozen=True, slots=True)

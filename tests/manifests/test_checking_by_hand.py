@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 from sample_release import BRAIN, SPLEEN, Sample, put_voxels, sample, seal, tar_of, voxels_of, write_sums
+from signing import PUBLISHER, STRANGER, signed, write_public
 
 PAGE = Path(__file__).parents[2] / "manifests/README.md"
 BLOCKS = re.findall(r"```bash\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
-TOOLS = ("bash", "sha256sum", "tar", "gzip", "jq", "diff", "cmp")
+TOOLS = ("bash", "sha256sum", "tar", "gzip", "jq", "diff", "cmp", "openssl")
 
 missing = [tool for tool in TOOLS if shutil.which(tool) is None]
 pytestmark = pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")
@@ -27,6 +28,7 @@ def by_hand(release: Path, task: str, scratch: Path) -> tuple[int, str]:
         "RELEASE": str(release),
         "TASK": task,
         "TMPDIR": str(scratch),
+        "PUBKEY": str(write_public(PUBLISHER, scratch / "publisher.pem")),
         "PATH": "/usr/local/bin:/usr/bin:/bin",
     }
     done = subprocess.run(["bash", "-c", script], env=place, capture_output=True, text=True, check=False)
@@ -35,7 +37,7 @@ def by_hand(release: Path, task: str, scratch: Path) -> tuple[int, str]:
 
 @pytest.mark.parametrize("task", [BRAIN, SPLEEN])
 def test_every_block_holds_on_a_sound_release(tmp_path: Path, task: str) -> None:
-    release = seal(sample(), tmp_path / "release")
+    release = signed(seal(sample(), tmp_path / "release"))
 
     held, said = by_hand(release, task, tmp_path)
     assert held == len(BLOCKS), said
@@ -66,19 +68,29 @@ def blank_in_line(release: Path) -> None:
     write_sums(release)
 
 
-AFTER_SEALING: dict[str, Callable[[Path], None]] = {
+def unsigned(release: Path) -> None:
+    (release / "release.json.sig").unlink()
+    (release / "release.intoto.jsonl").unlink()
+    write_sums(release)
+
+
+AFTER_SEALING: dict[str, Callable[[Path], object]] = {
     "a flipped bit in the TAR": flipped(f"{SPLEEN}.tar"),
     "a flipped bit in the manifest": flipped(f"{SPLEEN}.manifest.jsonl"),
     "a flipped bit in release.json": flipped("release.json"),
     "a file nobody lists": unlisted,
     "another TAR": other_tar,
     "a line written otherwise": blank_in_line,
+    "a signature by somebody else": lambda release: signed(release, STRANGER),
+    "no signature": unsigned,
+    "a flipped bit in a signature": flipped("release.json.sig"),
+    "a flipped bit in the statement": flipped("release.intoto.jsonl"),
 }
 
 
 @pytest.mark.parametrize("what", AFTER_SEALING)
 def test_a_spoilt_release_does_not_hold(tmp_path: Path, what: str) -> None:
-    release = seal(sample(), tmp_path / "release")
+    release = signed(seal(sample(), tmp_path / "release"))
     AFTER_SEALING[what](release)
 
     held, _ = by_hand(release, SPLEEN, tmp_path)
@@ -130,14 +142,14 @@ BEFORE_SEALING = (
 def test_a_sealed_lie_does_not_hold(tmp_path: Path, spoil: Callable[[Sample], None]) -> None:
     made = sample()
     spoil(made)
-    release = seal(made, tmp_path / "release")
+    release = signed(seal(made, tmp_path / "release"))
 
     held, _ = by_hand(release, SPLEEN, tmp_path)
     assert held < len(BLOCKS)
 
 
 def test_the_page_does_not_write_into_the_release(tmp_path: Path) -> None:
-    release = seal(sample(), tmp_path / "release")
+    release = signed(seal(sample(), tmp_path / "release"))
     before = {path.name: path.read_bytes() for path in release.iterdir()}
     by_hand(release, SPLEEN, tmp_path)
 

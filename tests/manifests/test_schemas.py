@@ -12,11 +12,20 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]  # it ships no types
 import pytest
 from sample_release import BRAIN, SPLEEN, canonical, sample, seal, spoilt
+from signing import signed, statement_of
 
 from pipeline.audit.schema import schema_faults
 
 SCHEMAS = Path(__file__).parents[2] / "manifests/schema"
-NAMES = ("manifest-header", "manifest-case", "manifest-refusal", "release", "dataset")
+NAMES = (
+    "manifest-header",
+    "manifest-case",
+    "manifest-refusal",
+    "release",
+    "dataset",
+    "envelope",
+    "statement",
+)
 
 
 def schema_of(name: str) -> dict[str, Any]:
@@ -34,6 +43,11 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, dict[
     made = sample()
     release = seal(made, tmp_path_factory.mktemp("schemas") / "release")
     found = [("release", json.loads((release / "release.json").read_bytes()))]
+    envelope = (signed(release) / "release.intoto.jsonl").read_bytes()
+    found += [
+        ("envelope", json.loads(envelope)),
+        ("statement", json.loads(statement_of((release / "release.json").read_bytes()))),
+    ]
     for name in (BRAIN, SPLEEN):
         found.append(("dataset", made[name].dataset))
         for line in (release / f"{name}.manifest.jsonl").read_bytes().splitlines():
