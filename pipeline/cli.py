@@ -23,6 +23,7 @@ from pipeline import export
 from pipeline import release as releases
 from pipeline.audit import AuditReport
 from pipeline.audit import audit as audit_release
+from pipeline.bag import write_bag
 from pipeline.compare import compare as compare_sides
 from pipeline.compare.page import in_words as comparison_in_words
 from pipeline.compare.page import page as comparison_page
@@ -355,13 +356,18 @@ def _build(workspace: Workspace, tasks: Sequence[str], workers: int | str | None
     metavar="KEY",
     help="Sign with this Ed25519 key (PEM).",
 )
+@click.option("--bag", type=click.Path(path_type=Path), metavar="DIR", help="Also a BagIt bag of it in DIR.")
 @json_option
-def pack(folder: Path, target: Path, tasks: tuple[str, ...], key_file: Path | None, as_json: bool) -> int:
-    """Write dataset.json, TARs and manifests; with --sign, also signatures."""
+def pack(
+    folder: Path, target: Path, tasks: tuple[str, ...], key_file: Path | None, bag: Path | None, as_json: bool
+) -> int:
+    """Write dataset.json, TARs and manifests; with --sign, also signatures; with --bag, also a bag of it all."""
     workspace = open_workspace(folder)
     key = None if key_file is None else load_signing_key(key_file)
     with locked(workspace):
         packed = _pack(workspace, target, tasks, key)
+    if bag is not None:
+        write_bag(target, bag)
     line = f"Packed {len(packed)} tasks. Next: curate audit {target} -w {folder}"
     return _end({"tasks": [task.to_json() for task in packed]}, as_json, line)
 
