@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import sys
 import traceback
@@ -37,10 +38,11 @@ from pipeline.io.workspace import Workspace, create, locked, open_workspace
 from pipeline.model.errors import FAULTS, CurationError, RulesError, UsageError
 from pipeline.model.identified import Key
 from pipeline.model.record import Refusal
-from pipeline.plan import TaskPlan
+from pipeline.plan import TaskPlan, learn_channels
 from pipeline.plan import plan as plan_tasks
 from pipeline.rebuild import Rebuilt, Terms
 from pipeline.rebuild import rebuild as rebuild_release
+from pipeline.stages.draft import Answers, DraftChannel, draft, spoken
 from pipeline.stages.explain import explain as in_words
 from pipeline.status import status as workspace_status
 
@@ -593,6 +595,70 @@ def rules_check(files: tuple[Path, ...], as_json: bool) -> int:
     loaded = [load_task(path) for path in files] or list(load_rules(None).values())
     document = {"rules": [{"task": item.rules.task, "digest": item.digest} for item in loaded]}
     return _end(document, as_json, "\n".join(f"{item.rules.task}: well" for item in loaded))
+
+
+@rules.command(
+    "new", epilog="Example: curate rules new my-rules/Task11_Kidney.yaml --channel T2=MR:t2 --class kidney"
+)
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--description", help="One line on the task; asked for if it is not given.")
+@click.option("--reference", help="Whom the data come from.")
+@click.option(
+    "--channel",
+    "channels",
+    multiple=True,
+    metavar="NAME=MODALITY[:WORDS]",
+    help="A channel, such as T2=MR:t2; repeatable, in order.",
+)
+@click.option("--class", "classes", multiple=True, metavar="NAME", help="A class of the label; repeatable.")
+@click.option("--shares", type=(click.IntRange(0), click.IntRange(0)), default=(3, 1), show_default=True,
+              metavar="TRAINING TEST", help="How subjects are dealt.")  # fmt: skip
+@click.option(
+    "--from-plan",
+    "table",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Learn the channels from the series that this case table names; with -w.",
+)
+@click.option("-w", "--workspace", "folder", type=click.Path(path_type=Path), help="Where they are indexed.")
+@json_option
+def rules_new(file: Path, as_json: bool, **said: Any) -> int:
+    """Ask a few questions and write commented rules for a task of your own."""
+    if re.fullmatch(r"Task[0-9]{2}_[A-Za-z][A-Za-z0-9]*\.ya?ml", file.name) is None:
+        raise UsageError("bad-usage", wanted="a file called TaskNN_Name.yaml", found="another name")
+    if file.exists():
+        raise UsageError("output-exists", wanted="a new file", found="one that is there", where=file.name)
+    answers = Answers(
+        task=file.stem,
+        description=said["description"] or click.prompt("What is segmented, in one line", err=True),
+        reference=said["reference"] or click.prompt("Whom do the data come from", err=True),
+        channels=_channels_said(file.stem, said),
+        classes=said["classes"] or _asked("Class of the label"),
+        shares=said["shares"],
+    )
+    write_bytes(file, draft(answers).encode())
+    loaded = load_task(file)
+    document = {"file": str(file), "task": loaded.rules.task, "digest": loaded.digest}
+    return _end(document, as_json, f"Rules written. Read them, then curate rules explain {file}")
+
+
+def _channels_said(task: str, said: Mapping[str, Any]) -> Sequence[DraftChannel]:
+    """Return the channels: as learnt from a table, as given, or as asked for."""
+    if said["table"] is not None:
+        if said["folder"] is None:
+            raise UsageError("bad-usage", wanted="-w WORKSPACE with --from-plan", found="none")
+        return learn_channels(open_workspace(said["folder"]), said["table"], task)
+    try:
+        return [spoken(text) for text in said["channels"] or _asked("Channel, NAME=MODALITY:WORDS")]
+    except ValueError as fault:
+        raise UsageError("bad-usage", wanted=str(fault).removeprefix("wanted "), found="another form") from None
+
+
+def _asked(what: str) -> list[str]:
+    """Ask until an empty answer; at least one is wanted."""
+    found = [click.prompt(what, err=True)]
+    while more := click.prompt("Another one (empty: no more)", default="", show_default=False, err=True):
+        found.append(more)
+    return found
 
 
 @rules.command("schema", epilog="Example: curate rules schema > rules.schema.json")

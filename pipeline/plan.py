@@ -18,13 +18,13 @@ from pipeline.model.errors import CurationError, RulesError, SelectionError, Usa
 from pipeline.model.identified import Key
 from pipeline.model.plan import Candidate, CasePlan, Choice, LabelSource, refs_and_frames
 from pipeline.model.record import Json, Refusal
-from pipeline.model.series import Fate, Kind, SourceFile, SourceRef
+from pipeline.model.series import Fate, Kind, SourceFile, SourceRef, Stack
 from pipeline.stages.deidentify import subject_token
+from pipeline.stages.draft import DraftChannel, learn
 from pipeline.stages.gather import gather
 from pipeline.stages.ingest import Grouping, ingest
-from pipeline.stages.match import half_turn, is_wanted, labels_meant, match, unmet
+from pipeline.stages.match import half_turn, is_wanted, labels_meant, match, named_stacks, unmet
 from pipeline.stages.pair import Beside, pair
-from pipeline.stages.propose import Finding, propose
 from pipeline.stages.propose import Finding, propose
 from pipeline.stages.split import Entrant, deal
 
@@ -39,7 +39,6 @@ class Draft:
     candidates: Sequence[Candidate]
     chosen: Mapping[str, Choice | CurationError]
     has_table: bool
-    labels: Sequence[SourceFile]
     labels: Sequence[SourceFile]
     beside: Mapping[SourceRef, Beside] = field(default_factory=dict)
 
@@ -114,6 +113,37 @@ def plan(
     _say_what_is_beside(beside, fates)
     ledger.write_fates(workspace.private / "fates.csv", [fates.rows[file.ref] for file in files], key)
     return plans
+
+
+def learn_channels(workspace: Workspace, table: Path, task: str) -> list[DraftChannel]:
+    """Return a channel for each column of a case table, learnt from the indexed series that it names for a task.
+
+    Raises
+    ------
+    UsageError
+        case-table-wrong if a cell names no series or several, or a column none at all.
+    """
+    grouping = ingest(ledger.read_index(workspace.index))
+    told = read_table(table, None)
+    named: dict[str, list[Stack]] = {column: [] for column in told.channels}
+    for number, row in enumerate(told.rows, start=1):
+        own = [stack for stack in grouping.stacks if stack.subject == row.subject]
+        for column in named if row.task == task else ():
+            cell = row.cells[column]
+            found = named_stacks(cell, own) if cell else []
+            if cell and len(found) != 1:
+                raise UsageError(
+                    "case-table-wrong",
+                    wanted="one series of the subject",
+                    found=f"{len(found)}",
+                    where=f"row {number}, column {column}",
+                )
+            named[column] += found
+    if not named or not all(named.values()):
+        raise UsageError(
+            "case-table-wrong", wanted=f"series of {task} in each channel's column", found="none in one"
+        )
+    return [learn(column, stacks) for column, stacks in named.items()]
 
 
 def _own_rules(workspace: Workspace) -> Path | None:
@@ -293,21 +323,6 @@ def _remembered(
         _token(candidate, key): told[candidate.name][1] for candidate in candidates if candidate.name in told
     }
     return ledger.Crosswalk({**before.cases, **told}, {**before.subjects, **subjects})
-
-
-def _proposal(
-    draft: Draft, lines: Sequence[tuple[Candidate, tuple[str, str], CasePlan | Refusal]]
-) -> list[dict[str, str]]:
-    """Return the plan as lines of a case table, by case."""
-    findings = []
-    for candidate, (case, subset), line in lines:
-        refused = f"{line.code}: wanted {line.wanted}, found {line.found}" if isinstance(line, Refusal) else ""
-        choice = draft.chosen[candidate.name]
-        chosen = None if isinstance(choice, CurationError) else choice
-        findings.append(Finding(candidate, chosen, case, subset, refused))
-    findings.sort(key=lambda finding: (finding.case, finding.candidate.name))
-    labels = draft.labels
-    return [propose(draft.loaded.rules, finding, labels=labels, unmet=unmet) for finding in findings]
 
 
 def _entrant(candidate: Candidate, draft: Draft, key: Key) -> Entrant:

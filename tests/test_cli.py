@@ -263,3 +263,49 @@ def test_every_command_has_help_with_an_example_and_a_json_switch(words: tuple[s
 
 def test_commands_of_later_work_are_absent() -> None:
     assert not {"review"} & set(cli.curate.commands)
+
+
+# Rules of one's own
+
+
+def test_rules_are_written_from_options_and_read_strictly(tmp_path: Path, curate: Curate) -> None:
+    file = tmp_path / "Task11_Kidney.yaml"
+    words = (
+        "--description",
+        "Kidneys",
+        "--reference",
+        "A hospital",
+        "--channel",
+        "T2=MR:t2",
+        "--class",
+        "kidney",
+    )
+    code, out, _ = curate("rules", "new", file, *words, "--json")
+    assert (code, json.loads(out)["task"]) == (0, "Task11_Kidney")
+    assert curate("rules", "check", file)[0] == 0
+    assert curate("rules", "new", file, *words)[0] == 2
+
+
+def test_rules_are_written_from_answers(
+    tmp_path: Path, curate: Curate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = iter(["Kidneys", "A hospital", "T2=MR:t2", "ADC=MR:adc", "", "kidney", ""])
+    monkeypatch.setattr(cli.click, "prompt", lambda *_, **__: next(said))
+    file = tmp_path / "Task11_Kidney.yaml"
+    assert curate("rules", "new", file)[0] == 0
+    assert list(said) == []
+    assert 'name: "ADC"' in file.read_text()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("kidney.yaml",), ("Task11_Kidney.yaml", "--channel", "T2"), ("Task11_K.yaml", "--from-plan", "t.csv")],
+)
+def test_rules_that_cannot_be_written_are_usage(
+    words: tuple[str, ...], tmp_path: Path, curate: Curate
+) -> None:
+    (tmp_path / "t.csv").write_text("task,case,subject\n")
+    given = [tmp_path / word if word.endswith(("yaml", "csv")) else word for word in words]
+    code, _, _ = curate("rules", "new", *given, "--description", "d", "--reference", "r", "--class", "c")
+    assert code == 2
+    assert not list(tmp_path.glob("*.yaml"))

@@ -43,6 +43,11 @@ class CaseTable:
     columns: Sequence[str]
     rows: Sequence[TableRow]
 
+    @property
+    def channels(self) -> list[str]:
+        """The columns that name series, whatever the task."""
+        return [column for column in self.columns if column not in {*_REQUIRED, *_OPTIONAL}]
+
     def rows_of(self, rules: TaskRules) -> list[TableRow]:
         """Return a task's lines, having checked what only its rules can tell.
 

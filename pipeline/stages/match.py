@@ -119,7 +119,7 @@ def match(rules: TaskRules, candidate: Candidate) -> Choice:
 def _stack_for(channel: Channel, candidate: Candidate) -> Stack:
     named = candidate.row.get(channel.name, "")
     if named:
-        fitting = _named(named, candidate.stacks)
+        fitting = named_stacks(named, candidate.stacks)
     else:
         fitting = [stack for stack in candidate.stacks if selects(channel, stack.facts)]
     if len(fitting) != 1:
@@ -149,8 +149,8 @@ def _numbers_of(stacks: Sequence[Stack]) -> str:
     return "series number " + ", ".join(shown) if said else ""
 
 
-def _named(named: str, stacks: Sequence[Stack]) -> list[Stack]:
-    """Return the stacks that a cell names; `UID#2` is the second volume of a series that holds several."""
+def named_stacks(named: str, stacks: Sequence[Stack]) -> list[Stack]:
+    """Return the stacks that a table's cell names; `UID#2` is the second volume of a series that holds several."""
     uid, mark, number = named.rpartition("#")
     together = [stack for stack in stacks if mark and stack.series_uid == uid]
     if together and number.isdecimal():
