@@ -118,13 +118,19 @@ def _unreadable(found: str) -> SourceError:
 
 
 def _inflated(content: bytes, size: int) -> bytes:
-    """Return the first bytes of a file, gzipped or not: never more than its header promises."""
+    """Return the first bytes of a file, gzipped (in one member or several) or not: never more than is asked for."""
     if content[:2] != _GZIP:
         return content[:size]
-    try:
-        return zlib.decompressobj(wbits=31).decompress(content, size)
-    except zlib.error:
-        raise _unreadable("a damaged gzip member") from None
+    pieces, rest, left = [], content, size
+    while rest[:2] == _GZIP and left > 0:
+        member = zlib.decompressobj(wbits=31)
+        try:
+            pieces.append(member.decompress(rest, left))
+        except zlib.error:
+            raise _unreadable("a damaged gzip member") from None
+        left -= len(pieces[-1])
+        rest = member.unused_data
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def difference(first: Picture, second: Picture, *, is_label: bool) -> VolumeDifference:

@@ -123,3 +123,9 @@ def test_a_volume_is_inflated_no_further_than_its_header_says() -> None:
     image = nib.Nifti1Image(numbers(), AFFINE).to_bytes()
     picture = read_picture(gzip.compress(image + bytes(10**7)))
     assert len(picture.content) == len(image)
+
+
+def test_gzip_in_several_members_is_one_volume() -> None:
+    image = nib.Nifti1Image(numbers(), AFFINE).to_bytes()
+    parts = gzip.compress(image[:100]) + gzip.compress(image[100:360]) + gzip.compress(image[360:])
+    assert read_picture(parts).content == image
