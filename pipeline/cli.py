@@ -533,24 +533,45 @@ def compare(first: Path, second: Path, html: Path | None, as_json: bool) -> int:
 
 @curate.command(epilog="Example: curate convert /data/export -o nifti --labels")
 @sources_argument
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True, metavar="DIR", help="New folder."
-)
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="New folder.")
 @click.option(
     "--labels", "with_labels", is_flag=True, help="Also each RTSTRUCT ROI and SEG segment as a mask."
+)
+@click.option(
+    "--resample", is_flag=True, help="Interpolate tilted and uneven slices, which are refused otherwise."
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Say what would become of each series; write nothing, need no -o."
 )
 @click.option(
     "-w", "--workspace", "folder", type=click.Path(path_type=Path), help="Use this workspace's key."
 )
 @json_option
 def convert(
-    sources: tuple[Path, ...], output: Path, with_labels: bool, folder: Path | None, as_json: bool
+    sources: tuple[Path, ...],
+    output: Path | None,
+    with_labels: bool,
+    resample: bool,
+    dry_run: bool,
+    folder: Path | None,
+    as_json: bool,
 ) -> int:
     """Write every series as de-identified RAS NIfTI with a JSON sidecar; no task, no rules."""
     key = Key(secrets.token_bytes(32)) if folder is None else open_workspace(folder).key()
+    geometry = export.RESAMPLE if resample else None
+    if output is None and not dry_run:
+        raise UsageError("bad-usage", wanted="-o DIR, or --dry-run", found="neither")
     with _progress("converting") as told:
-        made = export.convert_sources(sources, output, key=key, with_labels=with_labels, told=told)
-    return _exported(made, as_json, f"Converted {len(made.written)} volumes")
+        if output is None or dry_run:
+            made = export.preview_sources(sources, key=key, told=told, geometry=geometry)
+        else:
+            made = export.convert_sources(
+                sources, output, key=key, with_labels=with_labels, told=told, geometry=geometry
+            )
+    if dry_run and not as_json:
+        click.echo(export.in_words(made))
+    verb = "Would convert" if dry_run else "Converted"
+    return _exported(made, as_json, f"{verb} {len(made.written)} volumes")
 
 
 @curate.command(epilog="Example: curate deidentify /data/export -o clean -w ws")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -15,7 +18,6 @@ from pipeline.case import wanted_slices
 from pipeline.index import Told, look
 from pipeline.io import annotation, nifti
 from pipeline.io.dicom import read_dataset, write_dataset
-from pipeline.io.document import canonical
 from pipeline.io.durable import write_bytes
 from pipeline.io.policy import load_policy
 from pipeline.io.source import read_refs
@@ -24,25 +26,32 @@ from pipeline.model.errors import CurationError, LabelError, UsageError, fate_of
 from pipeline.model.identified import Identified, Key
 from pipeline.model.names import ANNOTATION_NAMES
 from pipeline.model.plan import refs_and_frames
-from pipeline.model.record import Json, Note, Step, decimal
-from pipeline.model.series import Facts, Kind, SourceFile, SourceRef, Stack
-from pipeline.model.volume import Annotation, Grid, Quantity, Volume
+from pipeline.model.record import Json, Note, Step
+from pipeline.model.rules import Geometry
+from pipeline.model.series import Kind, SourceFile, SourceRef, Stack
+from pipeline.model.volume import Annotation, Grid, Measure, Volume
 from pipeline.stages.convert import convert
 from pipeline.stages.deidentify import deidentify
 from pipeline.stages.ingest import Grouping, ingest
 from pipeline.stages.orient import orient
+from pipeline.stages.quantify import quantity_of
 from pipeline.stages.rasterise import rasterise
 
 _NAME = re.compile(r"[^A-Za-z0-9]+")
 _ODD = re.compile(r"[^A-Za-z0-9_-]+")
 
-_SIDECAR = {
-    "Modality": "Modality", "EchoTime": "EchoTime", "RepetitionTime": "RepetitionTime", "FlipAngle": "FlipAngle",
-    "InversionTime": "InversionTime", "MagneticFieldStrength": "MagneticFieldStrength", "KVP": "KVP",
-    "SliceThickness": "SliceThickness", "Units": "Units",
-}  # fmt: skip
+_SIDECAR = (
+    "Modality", "Manufacturer", "ManufacturerModelName", "MagneticFieldStrength", "EchoTime", "RepetitionTime",
+    "InversionTime", "FlipAngle", "KVP", "SliceThickness", "DiffusionBValue", "Units",
+)  # fmt: skip
+"""Elements that the sidecar gives where all slices agree; BIDS has the same terms but for `_RENAMED`."""
+
+_RENAMED = {"ManufacturerModelName": "ManufacturersModelName"}
 _MILLISECONDS = {"EchoTime", "RepetitionTime", "InversionTime"}
 """BIDS gives times in seconds, DICOM in milliseconds."""
+
+RESAMPLE = Geometry(tilt="resample", spacing="resample", why="Asked for on the command line.")
+"""What `--resample` lets be interpolated; missing slices stay refused."""
 
 
 @dataclass(slots=True)
@@ -54,11 +63,11 @@ class Exported:
     fates: list[tuple[SourceFile, str]] = field(default_factory=list)
     """Each input file and its code, `used` when it became part of an output."""
 
-    def refuse(self, files: Iterable[SourceFile], error: CurationError, name: str) -> None:
-        """Note that an output was not made, and why."""
+    def refuse(self, files: Iterable[SourceFile], error: CurationError, about: Mapping[str, Json]) -> None:
+        """Note that an output was not made, why, and what is known about it."""
         self.fates += [(file, error.code) for file in files]
         self.refused.append(
-            {"name": name, "code": error.code, "wanted": error.wanted, "found": error.found, "where": error.where,
+            {**about, "code": error.code, "wanted": error.wanted, "found": error.found, "where": error.where,
              "advice": error.fault.advice}
         )  # fmt: skip
 
@@ -110,29 +119,95 @@ def _new_folder(folder: Path) -> None:
 
 
 def convert_sources(
-    sources: Sequence[Path], folder: Path, *, key: Key, with_labels: bool, told: Told
+    sources: Sequence[Path],
+    folder: Path,
+    *,
+    key: Key,
+    with_labels: bool,
+    told: Told,
+    geometry: Geometry | None = None,
 ) -> Exported:
     """Write every series as de-identified RAS+ NIfTI with a JSON sidecar: FOLDER/<series>/image.nii.gz.
 
     With labels, each RTSTRUCT ROI and SEG segment too, as a mask on its image's grid:
-    FOLDER/<series>/labels/<name>.nii.gz.
+    FOLDER/<series>/labels/<name>.nii.gz. What makes no even, untilted stack is refused, or interpolated where
+    `geometry` says so.
     """
     files = _files(sources, told)
     _new_folder(folder)
-    grouping, door, exported = ingest(files), Door(key, load_policy(None)), Exported()
-    exported.fates += grouping.set_aside
-    exported.fates += [(file, "case-table") for file in grouping.tables]
+    grouping, door, exported = _grouped(files, key)
     grids: dict[str, tuple[str, Grid, str]] = {}
-    for place, (stack, name) in enumerate(_named(grouping.stacks, key)):
-        told("series converted", place + 1, len(grouping.stacks))
+    for stack, name in _told_each(grouping, key, told):
+        about = _about(stack, name)
         try:
-            grids.setdefault(
-                stack.series_uid, (name, *_convert_stack(stack, folder / name, door, exported, name))
-            )
+            made = _convert_stack(stack, door, geometry)
+            _write(made, folder / name)
+            exported.fates += [(source, "used") for source in stack.files]
+            exported.written.append({**about, **made.file.facts})
+            grids.setdefault(stack.series_uid, (name, made.grid, made.frame_of_reference))
         except CurationError as error:
-            exported.refuse(stack.files, error, name)
+            exported.refuse(stack.files, error, about)
     _export_labels(grouping, folder, grids if with_labels else None, door, exported)
     return exported
+
+
+def preview_sources(
+    sources: Sequence[Path], *, key: Key, told: Told, geometry: Geometry | None = None
+) -> Exported:
+    """Return what `convert_sources` would make of every series, having made it all and written nothing."""
+    grouping, door, exported = _grouped(_files(sources, told), key)
+    for stack, name in _told_each(grouping, key, told):
+        about = _about(stack, name)
+        try:
+            made = _convert_stack(stack, door, geometry)
+            exported.fates += [(source, "used") for source in stack.files]
+            exported.written.append({**about, **made.file.facts})
+        except CurationError as error:
+            exported.refuse(stack.files, error, about)
+    exported.fates += [(label, "no-case-wants-it") for label in grouping.labels]
+    return exported
+
+
+def in_words(made: Exported) -> str:
+    """Return a table, one line a series: what it is, and what becomes of it."""
+    columns = ("name", "modality", "slices", "plane", "quantity", "quantity_evidence")
+    rows: list[tuple[str, ...]] = [(*columns[:-1], "by", "becomes")]
+    for row in (*made.written, *made.refused):
+        shape = row.get("shape")
+        becomes = " x ".join(map(str, shape)) if isinstance(shape, list) else f"refused: {row['code']}"
+        rows.append((*(str(row.get(column, "")) for column in columns), becomes))
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def _grouped(files: Sequence[SourceFile], key: Key) -> tuple[Grouping, Door, Exported]:
+    """Return the stacks of all files, what cleans them, and the fates of the files that are in none."""
+    grouping, exported = ingest(files), Exported()
+    exported.fates += grouping.set_aside
+    exported.fates += [(file, "case-table") for file in grouping.tables]
+    return grouping, Door(key, load_policy(None)), exported
+
+
+def _told_each(grouping: Grouping, key: Key, told: Told) -> Iterator[tuple[Stack, str]]:
+    for place, (stack, name) in enumerate(_named(grouping.stacks, key)):
+        told("series converted", place + 1, len(grouping.stacks))
+        yield stack, name
+
+
+def _about(stack: Stack, name: str) -> dict[str, Json]:
+    """Return what a table says of a series; no identity."""
+    quantity, evidence = quantity_of(stack.facts)
+    modality = str(stack.facts.get("Modality", ""))
+    return {
+        "name": name,
+        "modality": modality if modality in ("CT", "MR", "PT") else "other",
+        "slices": len(stack.files),
+        "plane": str(stack.facts.get("plane", "unknown")),
+        "quantity": quantity.value,
+        "quantity_evidence": evidence,
+    }
 
 
 def _named(stacks: Sequence[Stack], key: Key) -> list[tuple[Stack, str]]:
@@ -148,46 +223,69 @@ def _named(stacks: Sequence[Stack], key: Key) -> list[tuple[Stack, str]]:
     return named
 
 
-def quantity_of(facts: Facts) -> Quantity:
-    """Return what a series' numbers mean, by its modality and image type."""
-    words = [str(word).upper() for word in facts.get("ImageType", ())]
-    if facts.get("Modality") == "CT":
-        return Quantity.HOUNSFIELD
-    if facts.get("Modality") == "PT":
-        return Quantity.ACTIVITY
-    return Quantity.ADC if "ADC" in words else Quantity.ARBITRARY
+@dataclass(frozen=True, slots=True)
+class _Converted:
+    """One volume as it is written, with its acquisition grid and (pseudonymous) frame of reference."""
+
+    file: nifti.NiftiFile
+    sidecar: bytes
+    grid: Grid
+    frame_of_reference: str
 
 
-def _convert_stack(stack: Stack, folder: Path, door: Door, exported: Exported, name: str) -> tuple[Grid, str]:
-    """Write one volume and its sidecar; return its acquisition grid and frame of reference."""
+def _convert_stack(stack: Stack, door: Door, geometry: Geometry | None) -> _Converted:
+    """Return one volume and its sidecar."""
     if stack.code is not None:
         raise CurationError(stack.code, wanted="one volume", found="a series that is none")
     refs, frames = refs_and_frames(stack)
     cleaned = door.clean(refs)
-    converted = convert(wanted_slices(cleaned.value, frames), quantity_of(stack.facts))
+    slices = wanted_slices(cleaned.value, frames)
+    quantity, evidence = quantity_of(stack.facts)
+    measure = Measure(quantity, facts={"quantity_evidence": evidence, "values": "rescale"})
+    converted = convert(slices, measure, geometry=geometry)
     oriented = orient(converted.value)
     volume = oriented.value
     data = volume.data if volume.data.dtype in (np.int16, np.float32) else volume.data.astype(np.float32)
-    file = nifti.encode(data, volume.affine)
     notes = [cleaned.note, converted.note, oriented.note]
+    return _Converted(
+        nifti.encode(data, volume.affine),
+        _sidecar(slices, notes),
+        converted.value.grid,
+        str(slices[0].get("FrameOfReferenceUID", "")),
+    )
+
+
+def _write(made: _Converted, folder: Path) -> None:
     folder.mkdir()
-    write_bytes(folder / "image.nii.gz", file.content)
-    write_bytes(folder / "image.json", _sidecar(cleaned.value[0], notes))
-    exported.fates += [(source, "used") for source in stack.files]
-    exported.written.append({"name": name, "slices": len(stack.files), **file.facts})
-    return converted.value.grid, str(cleaned.value[0].get("FrameOfReferenceUID", ""))
+    write_bytes(folder / "image.nii.gz", made.file.content)
+    write_bytes(folder / "image.json", made.sidecar)
 
 
-def _sidecar(dataset: Dataset, notes: Sequence[Note]) -> bytes:
-    """Return a JSON sidecar in BIDS terms, with what each room did."""
-    terms: dict[str, Json] = {}
-    for term, keyword in _SIDECAR.items():
-        value = dataset.get(keyword)
-        if isinstance(value, (int, float)):
-            terms[term] = decimal(value / 1000 if term in _MILLISECONDS else value)
-        elif value:
-            terms[term] = str(value)
-    return canonical({**terms, "curate": [note.to_json() for note in notes]})
+def _sidecar(slices: Sequence[Dataset], notes: Sequence[Note]) -> bytes:
+    """Return a JSON sidecar in BIDS terms (numbers as numbers), with what each room did under `curate`."""
+    terms: dict[str, Any] = {}
+    for keyword in _SIDECAR:
+        found = {str(value): value for one in slices if (value := one.get(keyword)) not in (None, "")}
+        if len(found) == 1:
+            terms[_RENAMED.get(keyword, keyword)] = _term(keyword, *found.values())
+    facts = {note.stage: note.facts for note in notes}["convert"]
+    terms |= {
+        "SpacingBetweenSlices": float(str(facts["spacing_mm"])),
+        "Quantity": facts["quantity"],
+        "QuantityEvidence": facts["quantity_evidence"],
+        "ConversionSoftware": "curate",
+        "ConversionSoftwareVersion": version("curate-releases"),
+        "curate": [note.to_json() for note in notes],
+    }
+    return json.dumps(terms, sort_keys=True, indent=1, allow_nan=False).encode("ascii") + b"\n"
+
+
+def _term(keyword: str, value: Any) -> Any:
+    """Return an element as BIDS has it: a number in BIDS' unit, or text."""
+    if not isinstance(value, (int, float)):
+        return str(value)
+    # Nine digits are more than a header has, and hide the binary form of a thousandth.
+    return float(f"{value / 1000:.9g}") if keyword in _MILLISECONDS else float(value)
 
 
 def _export_labels(
@@ -213,7 +311,7 @@ def _export_labels(
             _write_masks(label, folder / name, grids[referred[0]][1:], door)
             exported.fates.append((label, "used"))
         except CurationError as error:
-            exported.refuse([label], error, name)
+            exported.refuse([label], error, {"name": name})
 
 
 def _write_masks(label: SourceFile, folder: Path, drawn_on: tuple[Grid, str], door: Door) -> None:
@@ -265,6 +363,6 @@ def deidentify_sources(sources: Sequence[Path], folder: Path, *, key: Key, told:
             write_bytes(target / f"{dataset.SOPInstanceUID}.dcm", write_dataset(dataset))
             exported.fates.append((file, "used"))
         except CurationError as error:
-            exported.refuse([file], error, "instance")
+            exported.refuse([file], error, {"name": "instance"})
     exported.written.append({"name": "instances", "count": exported.used})
     return exported

@@ -15,7 +15,7 @@ from pipeline import export
 from pipeline.demo import make
 from pipeline.model.errors import UsageError
 from pipeline.model.identified import Key
-from pipeline.model.volume import Quantity
+from pipeline.model.record import Note
 
 KEY = Key(bytes(range(32)))
 TASK = "Task08_HepaticVessel"
@@ -114,14 +114,40 @@ def test_a_folder_in_use_is_not_written_to(phantom: Path, tmp_path: Path) -> Non
         export.convert_sources([phantom / "source"], tmp_path, key=KEY, with_labels=False, told=quiet)
 
 
-def test_quantity_follows_modality_and_image_type() -> None:
-    assert export.quantity_of({"Modality": "CT"}) is Quantity.HOUNSFIELD
-    assert export.quantity_of({"Modality": "PT"}) is Quantity.ACTIVITY
-    assert (
-        export.quantity_of({"Modality": "MR", "ImageType": ["DERIVED", "PRIMARY", "DIFFUSION", "ADC"]})
-        is Quantity.ADC
-    )
-    assert export.quantity_of({"Modality": "MR"}) is Quantity.ARBITRARY
+def test_the_preview_says_what_is_made_and_writes_nothing(
+    phantom: Path, converted: tuple[Path, export.Exported], tmp_path: Path
+) -> None:
+    before = sorted(phantom.rglob("*"))
+    seen = export.preview_sources([phantom / "source"], key=KEY, told=quiet)
+    assert seen.written == converted[1].written
+    assert [row for row in converted[1].refused if "plane" in row] == seen.refused
+    assert {file.ref for file, _ in seen.fates} == {file.ref for file, _ in converted[1].fates}
+    assert sorted(phantom.rglob("*")) == before
+    assert {row["quantity_evidence"] for row in seen.written} >= {"Modality CT, RescaleType HU"}
+
+
+def test_sidecars_are_in_the_terms_of_bids(converted: tuple[Path, export.Exported]) -> None:
+    for path in converted[0].glob("*/image.json"):
+        terms = json.loads(path.read_text())
+        image = nib.load(path.with_name("image.nii.gz"))
+        assert terms["ConversionSoftware"] == "curate"
+        assert terms["SpacingBetweenSlices"] == pytest.approx(max(image.header.get_zooms()), abs=2.5)
+        assert isinstance(terms["SliceThickness"], float)
+        assert terms["Modality"] in ("CT", "MR")
+        assert terms["QuantityEvidence"].startswith(("Modality", "ImageType"))
+
+
+def test_times_are_in_seconds_and_what_slices_disagree_on_is_left_out() -> None:
+    slices = []
+    for angle in (10, 20):
+        one = pydicom.Dataset()
+        one.EchoTime, one.RepetitionTime, one.FlipAngle, one.Manufacturer = 2.3, 1900, angle, "SIEMENS"
+        slices.append(one)
+    note = Note("convert", {"spacing_mm": "2.5", "quantity": "arbitrary", "quantity_evidence": "Modality MR"})
+    terms = json.loads(export._sidecar(slices, [note]))
+    assert (terms["EchoTime"], terms["RepetitionTime"], terms["Manufacturer"]) == (0.0023, 1.9, "SIEMENS")
+    assert terms["SpacingBetweenSlices"] == 2.5
+    assert "FlipAngle" not in terms
 
 
 @pytest.mark.slow
