@@ -94,14 +94,15 @@ def _look(root: Path, task: str | None, path: Path, told: Told) -> Iterator[Stam
 
 
 def _binding(inside: str, root: Path, task: str | None) -> str | None:
-    """Return the task a source is bound to: as said, else by a folder directly below the root, or the root."""
-    if task is not None:
-        return task
+    """Return the task a source is bound to: a folder directly below the root says it, else -t, else the root's name.
+
+    So `-t` takes one task out of a tree with a folder for each, and binds a tree without.
+    """
     top, _, rest = inside.partition("/")
-    for name in (top if rest else "", root.name.partition(".")[0]):
-        if TASK_FOLDER.fullmatch(name):
-            return name
-    return None
+    if rest and TASK_FOLDER.fullmatch(top):
+        return top
+    own = root.name.partition(".")[0]
+    return task or (own if TASK_FOLDER.fullmatch(own) else None)
 
 
 def _line(entry: Entry, task: str | None) -> SourceFile:

@@ -101,13 +101,14 @@ def test_a_damaged_slice_still_says_its_series(workspace: Workspace, source: Pat
         ("in", "x/Task05_Prostate/0", None, None),
         ("in", "Task05_Prostate", None, None),
         ("in", "Task05/0", None, None),
-        ("in", "Task05_Prostate/x/0", "Task03_Liver", "Task03_Liver"),
+        ("in", "Task05_Prostate/x/0", "Task03_Liver", "Task05_Prostate"),
+        ("Task05_Prostate", "x/0", "Task03_Liver", "Task03_Liver"),
         ("Task05_Prostate", "x/0", None, "Task05_Prostate"),
         ("Task05_Prostate", "Task03_Liver/0", None, "Task03_Liver"),
         ("in", "x/0", "Task11_Own", "Task11_Own"),
     ],
 )
-def test_a_source_is_bound_as_said_or_by_a_folder(
+def test_a_source_is_bound_by_a_folder_or_as_said_or_by_its_own_name(
     workspace: Workspace, tmp_path: Path, root: str, inside: str, said: str | None, task: str | None
 ) -> None:
     (path,) = write_series(tmp_path / "made", Person(), count=1)
