@@ -36,7 +36,6 @@ from pydicom.uid import (
 )
 
 from pipeline.case import wanted_slices
-from pipeline.export import quantity_of
 from pipeline.index import look
 from pipeline.io.dicom import read_dataset
 from pipeline.io.policy import load_policy
@@ -50,6 +49,7 @@ from pipeline.model.volume import Quantity
 from pipeline.stages.convert import convert
 from pipeline.stages.deidentify import deidentify, subject_name, subject_token
 from pipeline.stages.ingest import ingest
+from pipeline.stages.quantify import quantify, quantity_of
 
 POLICY = load_policy()
 KEY = Key(bytes(range(32)))
@@ -635,6 +635,31 @@ def test_a_value_without_which_a_voxel_would_change_is_refused_and_not_quoted(
     assert TOKEN not in str(found)
 
 
+def test_an_unknown_unit_never_becomes_hounsfield() -> None:
+    source = image()
+    source.RescaleType = "DENSITY"
+    assert clean(source).RescaleType == "OTHER"
+    source.RescaleType = "HU"
+    assert clean(source).RescaleType == "HU"
+    for keyword in ("Units", "SUVType", "DecayCorrection"):
+        scan = image(PT)
+        setattr(scan, keyword, TOKEN)
+        assert refusal(scan).where == keyword
+
+
+def test_the_uptake_value_of_pet_is_the_same_after_the_door() -> None:
+    source, dose = image(PT), Dataset()
+    source.Units, source.DecayCorrection, source.CorrectedImage = "BQML", "START", ["ATTN", "DECY", "Quendel"]
+    source.PatientWeight, source.SeriesDate, source.SeriesTime = "71.5", "20200301", "101500"
+    source.AcquisitionDate, source.AcquisitionTime = "20200301", "101500"
+    dose.RadionuclideTotalDose, dose.RadionuclideHalfLife = "359884960", "6588"
+    dose.RadiopharmaceuticalStartDateTime = "20200229235959.5"
+    source.RadiopharmaceuticalInformationSequence = [dose]
+    before, after = (quantify([dataset], Quantity.SUV) for dataset in (source, clean(source)))
+    assert before == after
+    assert before.scales
+
+
 def test_an_empty_value_stays_empty() -> None:
     source = image()
     source.RescaleSlope = None
@@ -773,7 +798,8 @@ def volume(
 ) -> tuple[str, object]:
     """What conversion makes of a stack: voxels, place and numbers, or its refusal."""
     try:
-        made = convert(wanted_slices(slices, frames), quantity).value
+        wanted = wanted_slices(slices, frames)
+        made = convert(wanted, quantify(wanted, quantity)).value
     except CurationError as refused:
         return refused.code, (refused.wanted, refused.found, refused.where)
     return str(made.data.dtype), (made.data.tobytes(), made.data.shape, made.affine.tolist())
@@ -785,7 +811,7 @@ def test_every_real_series_converts_from_deidentified_dicom_to_the_bit(real: Pat
     for stack in ingest(list(look(real, lambda *_: None))).stacks:
         refs, frames = refs_and_frames(stack)
         slices = [read_dataset(content) for content in read_refs(refs)]
-        quantity = quantity_of(stack.facts)
+        quantity, _ = quantity_of(stack.facts)
         before = volume(slices, frames, quantity)
         try:
             after = volume(cleaned(*slices).value, frames, quantity)
