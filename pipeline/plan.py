@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -330,8 +331,26 @@ def _entrant(candidate: Candidate, draft: Draft, key: Key) -> Entrant:
     is_labelled = bool(candidate.labels) if isinstance(choice, CurationError) else choice.label is not None
     subject = _token(candidate, key)
     return Entrant(
-        candidate.name, subject, is_labelled, candidate.row.get("case", ""), candidate.row.get("subset", "")
+        candidate.name,
+        subject,
+        is_labelled,
+        candidate.row.get("case", ""),
+        candidate.row.get("subset", ""),
+        _stratum(draft, candidate),
     )
+
+
+def _stratum(draft: Draft, candidate: Candidate) -> str:
+    """Return what the split's strata are told apart by, empty where it is unknown."""
+    strata, choice = draft.loaded.rules.cases.split.strata, draft.chosen[candidate.name]
+    if strata is None:
+        return ""
+    if strata.table_column is not None:
+        return candidate.row.get(strata.table_column, "")
+    if isinstance(choice, CurationError):
+        return ""
+    value = choice.channels[draft.loaded.rules.channels[0].name].facts.get(strata.keyword or "", "")
+    return json.dumps(value).casefold()
 
 
 def _token(candidate: Candidate, key: Key) -> str:

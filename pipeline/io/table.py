@@ -58,6 +58,8 @@ class CaseTable:
         """
         rows = [row for row in self.rows if row.task == rules.task]
         known = {*_REQUIRED, *_OPTIONAL, *(channel.name for channel in rules.channels)}
+        strata = rules.cases.split.strata
+        known |= {strata.table_column} if strata is not None and strata.table_column is not None else set()
         odd = sorted(set(self.columns) - known) if rows and len({row.task for row in self.rows}) == 1 else []
         if odd:
             raise _wrong(f"the columns {', '.join(sorted(known))}", f"also {', '.join(odd)}", rules.task)

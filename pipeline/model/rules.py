@@ -298,12 +298,38 @@ class HalfTurn(Rule):
     )
 
 
+class Strata(Rule):
+    """What training and test are to hold in like shares: a header element, or a column of the case table."""
+
+    keyword: str | None = Field(
+        None,
+        description="Header element of the first channel, such as Manufacturer.",
+        json_schema_extra={"enum": [*SELECT_KEYWORDS, None]},
+    )
+    table_column: str | None = Field(
+        None,
+        min_length=1,
+        description="Column of the case table; its lines may then leave `subset` empty.",
+    )
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Strata:
+        if (self.keyword is None) is (self.table_column is None):
+            raise ValueError("wanted either keyword or table_column")
+        if self.keyword is not None and self.keyword not in SELECT_KEYWORDS:
+            raise ValueError("wanted a keyword that the index keeps")
+        return self
+
+
 class Split(Rule):
     """How subjects are dealt to training and test when no table says so."""
 
     training: int = Field(ge=0, description="Share of training, as a count.")
     test: int = Field(ge=0, description="Share of test, as a count.")
     seed: int = 0
+    strata: Strata | None = Field(
+        None, description="Deal within groups of subjects that are alike in this; None: all together."
+    )
 
 
 class Cases(Rule):

@@ -288,6 +288,8 @@ def _check(channels: Sequence[Channel]) -> str:
 def _split(rules: TaskRules, published: PublishedSplit | None) -> str:
     split = rules.cases.split
     share = f"{split.training} to {split.test}"
+    if split.strata is not None:
+        share += f", in like shares of each {split.strata.keyword or split.strata.table_column}"
     fixed = "A case table fixes id and subset; all cases of a subject lie in one subset."
     if published is None:
         return f"Ids are like {rules.cases.id}. {fixed} Other subjects are dealt by a keyed shuffle, {share}."

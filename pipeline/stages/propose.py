@@ -59,12 +59,18 @@ def propose(
         **{name: _series(stacks, candidate.stacks) for name, stacks in fitting.items()},
         "label": "" if label is None else _label(label, labels),
     }
+    strata = rules.cases.split.strata
     named = {column: candidate.row.get(column) or cell for column, cell in found.items()}
     return {
         "task": rules.task,
         "case": finding.case,
         "subject": candidate.subject,
         "subset": finding.subset,
+        **(
+            {strata.table_column: candidate.row.get(strata.table_column, "")}
+            if strata and strata.table_column
+            else {}
+        ),
         **named,
         WHY: _why(rules, finding, fitting),
         WHY_NOT: _why_not(rules, candidate, fitting, unmet),

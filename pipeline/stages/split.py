@@ -23,6 +23,7 @@ class Entrant:
     is_labelled: bool
     case: str = ""
     subset: str = ""
+    stratum: str = ""
 
 
 def deal(
@@ -35,6 +36,9 @@ def deal(
     settled: Mapping[str, str],
 ) -> dict[str, tuple[str, str]]:
     """Give every entrant a case id and a subset; nobody's cases fall into both subsets.
+
+    With strata, test cases are drawn from the stratum that lacks most of its share, one after the other; the
+    number of test subjects stays what it is without.
 
     Parameters
     ----------
@@ -57,16 +61,23 @@ def deal(
     SelectionError
         more-cases-than-ids, or case-table-wrong when table and published split contradict each other.
     """
-    dealt = {entrant.name: _as_listed(entrant, published) for entrant in entrants if entrant.case}
-    rest = [entrant for entrant in entrants if not entrant.case]
+    is_open = (
+        published is None and cases.split.strata is not None and cases.split.strata.table_column is not None
+    )
+    listed = [entrant for entrant in entrants if entrant.case and (entrant.subset or not is_open)]
+    dealt = {entrant.name: _as_listed(entrant, published) for entrant in listed}
+    rest = [entrant for entrant in entrants if entrant.name not in dealt]
     dealt |= {entrant.name: before[entrant.name] for entrant in rest if entrant.name in before}
     new = [entrant for entrant in rest if entrant.name not in dealt]
     known = dict(settled) | {e.subject: dealt[e.name][1] for e in entrants if e.name in dealt}
-    subsets = _subsets(new, known, cases, shuffle)
+    subsets = _subsets(new, known, cases, shuffle, _strata(entrants))
+    named = {entrant.case for entrant in entrants if entrant.case}
     for subset in (TRAINING, TEST):
-        members = [entrant for entrant in new if subsets[entrant.subject] == subset]
+        own = [entrant for entrant in new if subsets[entrant.subject] == subset]
+        dealt |= {entrant.name: (entrant.case, subset) for entrant in own if entrant.case}
+        members = [entrant for entrant in own if not entrant.case]
         members.sort(key=lambda entrant: (shuffle(entrant.subject), entrant.name))
-        taken = {case for case, _ in [*dealt.values(), *before.values()]}
+        taken = {case for case, _ in [*dealt.values(), *before.values()]} | named
         free = _free_ids(cases, published, subset, taken, len(members))
         dealt |= {entrant.name: (case, subset) for entrant, case in zip(members, free, strict=True)}
     _refuse_shared(entrants, dealt)
@@ -86,8 +97,20 @@ def _as_listed(entrant: Entrant, published: PublishedSplit | None) -> tuple[str,
     return entrant.case, entrant.subset or listed
 
 
+def _strata(entrants: Sequence[Entrant]) -> dict[str, str]:
+    """Return subject -> stratum; a subject of several is in the one that they make together."""
+    found: dict[str, set[str]] = {}
+    for entrant in entrants:
+        found.setdefault(entrant.subject, set()).add(entrant.stratum)
+    return {subject: "\0".join(sorted(strata)) for subject, strata in found.items()}
+
+
 def _subsets(
-    new: Sequence[Entrant], known: Mapping[str, str], cases: Cases, shuffle: Callable[[str], str]
+    new: Sequence[Entrant],
+    known: Mapping[str, str],
+    cases: Cases,
+    shuffle: Callable[[str], str],
+    strata: Mapping[str, str],
 ) -> dict[str, str]:
     """Return subject -> subset for subjects with new entrants: those without a label test, the rest by share."""
     fresh = sorted({entrant.subject for entrant in new} - set(known), key=shuffle)
@@ -98,9 +121,18 @@ def _subsets(
     wanted = round(count * share)
     if count > 1 and share > 0:
         wanted = max(wanted, 1)
-    missing = wanted - sum(subset == TEST for subset in known.values())
-    ranked = sorted(fresh, key=lambda subject: (subject not in unlabelled, shuffle(subject)))
-    test = {subject for place, subject in enumerate(ranked) if place < missing or subject in unlabelled}
+    test = {subject for subject in fresh if subject in unlabelled}
+    filled = Counter(strata.get(subject, "") for subject in test)
+    filled.update(strata.get(subject, "") for subject, subset in known.items() if subset == TEST)
+    missing = wanted - sum(filled.values())
+    sizes = Counter(strata.values())
+    waiting = [subject for subject in fresh if subject not in unlabelled]
+    for _ in range(min(missing, len(waiting))):
+        # Of strata that lack as much, the one whose next subject comes first in the shuffle: waiting's order.
+        drawn = max(waiting, key=lambda subject: sizes[strata[subject]] * share - filled[strata[subject]])
+        waiting.remove(drawn)
+        test.add(drawn)
+        filled[strata[drawn]] += 1
     return dict(known) | {subject: TEST if subject in test else TRAINING for subject in fresh}
 
 

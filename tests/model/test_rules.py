@@ -16,6 +16,7 @@ from pipeline.model.rules import (
     HalfTurn,
     Label,
     RobustMinMax,
+    Strata,
     TaskRules,
 )
 
@@ -159,3 +160,9 @@ def test_a_geometry_rule_that_mends_nothing_is_a_fault() -> None:
     with pytest.raises(ValidationError, match="leave it out"):
         Geometry(why="Nothing of it is asked.")
     assert Geometry(missing=1, why="One is enough.").mends == {"missing-slice"}
+
+
+@pytest.mark.parametrize("given", [{}, {"keyword": "KVP", "table_column": "site"}, {"keyword": "PatientID"}])
+def test_strata_are_one_header_element_or_one_column(given: dict[str, str]) -> None:
+    with pytest.raises(ValidationError, match="wanted"):
+        Strata(**given)

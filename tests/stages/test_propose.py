@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -126,14 +127,15 @@ def test_a_long_study_is_told_in_part() -> None:
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """Two tasks of the phantom, without the phantom's tables; one case lacks its label."""
+    """Two tasks of the phantom, without the phantom's tables; one case lacks its label, and two series of one fit."""
     folder = tmp_path_factory.mktemp("proposal")
     make(folder, tasks=[PROSTATE, SPLEEN], cases=3, seed=0, tell=lambda what: None)
     for table in (folder / "source").rglob("cases.csv"):
         table.unlink()
     for mask in (folder / "source" / SPLEEN).rglob("segmentation.nii.gz"):
         mask.unlink()
-    made = create(folder / "ws")
+    (folder / "key").write_text("07" * 32)
+    made = create(folder / "ws", folder / "key")
     index(made, [folder / "source"], None, lambda what, done, total: None)
     return made
 
@@ -158,11 +160,13 @@ def test_a_corrected_proposal_is_followed(workspace: Workspace, tmp_path: Path) 
     file = tmp_path / "proposal.csv"
     (task,) = plan(workspace, [PROSTATE])
     rows = [dict(row) for row in task.proposal]
-    first, second = (row for row in rows if row["subset"] == "training")
-    first["case"], second["case"] = second["case"], first["case"]
+    (refused,) = (row for row in rows if not row["T2"])
+    refused["T2"] = re.findall(r"T2: series (\d+)", refused[WHY])[0]
     write_table(file, rows)
     (corrected,) = plan(workspace, [PROSTATE], cases=file)
-    before, after = ({case.case: case.channels for case in made.cases} for made in (task, corrected))
 
-    assert before[first["case"]] == after[second["case"]]
-    assert before[second["case"]] == after[first["case"]]
+    assert [refusal.case for refusal in task.refusals] == [refused["case"]]
+    assert {case.case for case in corrected.cases} == {row["case"] for row in rows}
+    assert {case.case: case.channels for case in task.cases}.items() <= {
+        case.case: case.channels for case in corrected.cases
+    }.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from pipeline.io.ruleset import LoadedRules, load_rules
 from pipeline.model.errors import SelectionError
 from pipeline.model.plan import TEST, TRAINING
-from pipeline.model.rules import Cases, PublishedSplit, Split
+from pipeline.model.rules import Cases, PublishedSplit, Split, Strata
 from pipeline.stages.split import Dealt, Entrant, deal
 
 CASES = Cases(id="own_{:02d}", published=None, split=Split(training=3, test=1))
@@ -199,3 +200,61 @@ def test_a_task_of_ones_own_needs_a_subset_for_each_listed_case() -> None:
 
 def test_nobody_is_no_task() -> None:
     assert dealt([]) == {}
+
+
+# Strata
+
+
+BY_SITE = Cases(id="own_{:02d}", split=Split(training=3, test=1, strata=Strata(table_column="site")))
+
+
+def sites(**counts: int) -> list[Entrant]:
+    return [
+        Entrant(f"{site}{n}", f"{site}{n}", True, stratum=site)
+        for site, count in counts.items()
+        for n in range(count)
+    ]
+
+
+def in_test(given: Sequence[Entrant], result: Dealt) -> Counter[str]:
+    return Counter(entrant.stratum for entrant in given if result[entrant.name][1] == TEST)
+
+
+def test_each_stratum_gives_its_share_to_the_test_cases() -> None:
+    given = sites(a=8, b=12, c=4)
+    assert in_test(given, dealt(given, cases=BY_SITE)) == {"a": 2, "b": 3, "c": 1}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=24), st.integers(1, 3))
+def test_strata_change_who_is_tested_and_not_how_many(drawn: list[str], test: int) -> None:
+    own = Cases(id="own_{:02d}", split=Split(training=3, test=test))
+    given = [Entrant(f"{n}", f"{n}", True, stratum=site) for n, site in enumerate(drawn)]
+    plain = [replace(entrant, stratum="") for entrant in given]
+    result = dealt(given, cases=own)
+    found, total = in_test(given, result), Counter(drawn)
+    assert sum(found.values()) == sum(in_test(plain, dealt(plain, cases=own)).values())
+    share = sum(found.values()) / len(drawn)
+    assert all(abs(found[site] - share * total[site]) <= 2 for site in total)
+    assert dealt(given[::-1], cases=own) == result
+
+
+def test_later_cases_even_out_what_earlier_ones_left() -> None:
+    first = sites(a=4)
+    before = dealt(first, cases=BY_SITE)
+    later = [*first, *sites(b=4)]
+    result = dealt(later, cases=BY_SITE, before=before)
+    assert {name: result[name] for name in before} == before
+    assert in_test(later, result) == {"a": 1, "b": 1}
+
+
+def test_a_table_with_a_column_of_strata_may_leave_the_subset_open() -> None:
+    given = [Entrant(f"x{n}", f"s{n}", True, f"own_{n:02d}", "", "ab"[n % 2]) for n in range(8)]
+    result = dealt(given, cases=BY_SITE)
+    assert [result[entrant.name][0] for entrant in given] == [entrant.case for entrant in given]
+    assert in_test(given, result) == {"a": 1, "b": 1}
+
+
+def test_the_number_of_an_open_line_is_not_dealt_to_another() -> None:
+    given = [Entrant("x", "s", True, "own_01", "", "a"), *sites(b=3)]
+    assert len({case for case, _ in dealt(given, cases=BY_SITE).values()}) == 4
