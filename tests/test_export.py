@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydicom.misc import is_dicom
 
 from pipeline import export
 from pipeline.demo import make
-from pipeline.model.errors import UsageError
+from pipeline.model.errors import FAULTS, UsageError
 from pipeline.model.identified import Key
 from pipeline.model.record import Note
 
@@ -167,3 +171,85 @@ def test_contours_of_real_patients_become_their_reference_masks(real: Path, tmp_
         ]
         assert len(alike) == 1
         assert np.abs(alike[0].affine - reference.affine).max() < 1e-3
+
+
+# --- A small real series, damaged ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small(real: Path, tmp_path: Path) -> Path:
+    """A copy of 17 real CT slices, named by their place along the normal."""
+    folder = tmp_path / "series"
+    folder.mkdir()
+    found = {}
+    for path in (path for path in (real / "ct-small").rglob("*") if path.is_file() and is_dicom(path)):
+        found[float(pydicom.dcmread(path, stop_before_pixels=True).ImagePositionPatient[2])] = path
+    for number, place in enumerate(sorted(found)):
+        shutil.copyfile(found[place], folder / f"{number:02d}")
+    return folder
+
+
+def made_of(folder: Path) -> tuple[list[object], set[str]]:
+    """Return the voxel digests of what would be written, and the codes of what is not; every file has one fate."""
+    made = export.preview_sources([folder], key=KEY, told=quiet)
+    assert len({file.ref for file, _ in made.fates}) == len(list(folder.iterdir()))
+    return [row["voxels"] for row in made.written], {str(row["code"]) for row in made.refused}
+
+
+SOME = (0, 1, 8, 16)
+EACH = [*SOME, *(pytest.param(n, marks=pytest.mark.slow) for n in range(17) if n not in SOME)]
+CUTS = [0.01, 0.5, 0.999, *(pytest.param(n / 20, marks=pytest.mark.slow) for n in range(20))]
+
+
+@pytest.mark.parametrize("number", EACH)
+def test_a_slice_that_is_gone_is_missed_but_at_the_ends_where_nothing_can_tell(
+    small: Path, number: int
+) -> None:
+    (small / f"{number:02d}").unlink()
+    written, codes = made_of(small)
+    assert (len(written), codes) == ((1, set()) if number in (0, 16) else (0, {"missing-slice"}))
+
+
+@pytest.mark.parametrize("number", EACH)
+def test_a_slice_that_is_there_twice_counts_once_or_refuses(small: Path, number: int) -> None:
+    whole = made_of(small)
+    shutil.copyfile(small / f"{number:02d}", small / "again")
+    assert made_of(small) == whole
+    other = pydicom.dcmread(small / "again")
+    other.PixelData = other.PixelData[::-1]
+    other.save_as(small / "again")
+    assert made_of(small) == ([], {"conflicting-duplicates"})
+    other.SOPInstanceUID = other.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    other.save_as(small / "again")
+    assert made_of(small) == ([], {"duplicate-positions"})
+
+
+def test_names_of_files_decide_nothing(small: Path) -> None:
+    whole = made_of(small)
+    for number, path in enumerate(sorted(small.iterdir())):
+        path.rename(small / f"z{(number * 7) % 17:02d}")
+    assert made_of(small) == whole
+    assert len(whole[0]) == 1
+
+
+@pytest.mark.parametrize("share", CUTS)
+def test_a_file_that_was_cut_stops_its_series(small: Path, share: float) -> None:
+    content = (small / "05").read_bytes()
+    (small / "05").write_bytes(content[: int(len(content) * share)])
+    written, codes = made_of(small)
+    assert not written
+    assert codes <= {"truncated", "unreadable", "missing-slice"}
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.floats(0, 1), st.integers(1, 255)), min_size=1, max_size=3))
+def test_flipped_bits_of_a_header_end_in_a_code_or_in_a_volume(
+    small: Path, flips: list[tuple[float, int]]
+) -> None:
+    content = bytearray((small / "03").read_bytes())
+    for share, mask in flips:
+        content[int(share * 2000)] ^= mask
+    (small / "03b").write_bytes(content)
+    written, codes = made_of(small)
+    assert written or codes
+    assert codes <= set(FAULTS)
