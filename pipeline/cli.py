@@ -32,8 +32,8 @@ from pipeline.index import index as index_sources
 from pipeline.io.dicom import hush
 from pipeline.io.durable import write_bytes
 from pipeline.io.ruleset import load_rules, load_task, rules_schema
-from pipeline.io.table import write_table
 from pipeline.io.signature import SigningKey, load_signing_key
+from pipeline.io.table import write_table
 from pipeline.io.workspace import Workspace, create, locked, open_workspace
 from pipeline.model.errors import FAULTS, CurationError, RulesError, UsageError
 from pipeline.model.identified import Key
@@ -42,6 +42,7 @@ from pipeline.plan import TaskPlan, learn_channels
 from pipeline.plan import plan as plan_tasks
 from pipeline.rebuild import Rebuilt, Terms
 from pipeline.rebuild import rebuild as rebuild_release
+from pipeline.recompute import recompute
 from pipeline.stages.draft import Answers, DraftChannel, draft, spoken
 from pipeline.stages.explain import explain as in_words
 from pipeline.status import status as workspace_status
@@ -450,16 +451,35 @@ def release(
 @click.option(
     "--trust", type=click.Path(path_type=Path), metavar="PUBKEY", help="It must be signed by this key (PEM)."
 )
+@click.option(
+    "--recompute",
+    "count",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="With -w: make N cases again from DICOM.",
+)
 @json_option
-def audit(target: Path, folder: Path | None, trust: Path | None, as_json: bool) -> int:
+def audit(target: Path, folder: Path | None, trust: Path | None, count: int, as_json: bool) -> int:
     """Check a release against its manifests; with -w, also the chain back to the sources."""
-    if folder is not None:
-        open_workspace(folder)
+    workspace = None if folder is None else open_workspace(folder)
+    if count and workspace is None:
+        raise UsageError("bad-usage", wanted="-w with --recompute", found="no workspace")
     report = _audit(target, folder, trust)
+    if count and workspace is not None:
+        report = _recompute(report, target, workspace, count)
     line = f"Audited: {len(report.findings)} findings, signature {report.signature}." + (
         " Do not use this release." if report.findings else ""
     )
     return _end(report.to_json(), as_json, line, AUDIT_FOUND if report.findings else 0)
+
+
+def _recompute(report: AuditReport, target: Path, workspace: Workspace, count: int) -> AuditReport:
+    with locked(workspace), _progress("recompute") as told:
+        made = recompute(target, workspace, count, tell=lambda what: told(f"recompute | {what}", 0, 0))
+    for finding in made.findings[:SHOWN]:
+        talk.print(f"found {finding}", markup=False)
+    return report.with_recomputed(made.cases, made.findings)
 
 
 def _audit(target: Path, folder: Path | None, trust: Path | None = None) -> AuditReport:
@@ -671,7 +691,9 @@ def _channels_said(task: str, said: Mapping[str, Any]) -> Sequence[DraftChannel]
     try:
         return [spoken(text) for text in said["channels"] or _asked("Channel, NAME=MODALITY:WORDS")]
     except ValueError as fault:
-        raise UsageError("bad-usage", wanted=str(fault).removeprefix("wanted "), found="another form") from None
+        raise UsageError(
+            "bad-usage", wanted=str(fault).removeprefix("wanted "), found="another form"
+        ) from None
 
 
 def _asked(what: str) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -50,6 +50,7 @@ class AuditReport:
 
     `bytes` counts TAR bytes, `sources` source files hashed again, `unlisted` the findings beyond the limit.
     `signature` is none, unchecked (no key was trusted), trusted, stripped, altered, or other key.
+    `recomputed` names the cases, as (task, case), that were made again from their sources.
     """
 
     findings: tuple[Finding, ...]
@@ -60,6 +61,7 @@ class AuditReport:
     sources: int = 0
     unlisted: int = 0
     signature: str = "none"
+    recomputed: tuple[tuple[str, str], ...] = ()
 
     @property
     def holds(self) -> bool:
@@ -71,12 +73,17 @@ class AuditReport:
         """How much was looked at."""
         return {name: getattr(self, name) for name in _COUNTED}
 
+    def with_recomputed(self, cases: Iterable[tuple[str, str]], findings: Iterable[Finding]) -> AuditReport:
+        """Return the report with what was found when cases were made again."""
+        return replace(self, findings=(*self.findings, *findings), recomputed=tuple(cases))
+
     def to_json(self) -> dict[str, Any]:
         """Return the report as one JSON object."""
         return {
             "format": "curate-audit/1",
             "holds": self.holds,
             "signature": self.signature,
+            "recomputed": [list(case) for case in self.recomputed],
             "counts": self.counts,
             "findings": [finding.to_json() for finding in self.findings],
             "unlisted": self.unlisted,

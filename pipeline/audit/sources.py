@@ -78,7 +78,7 @@ def audit_sources(name: str, files: Mapping[str, Path], chain: Chain) -> None:
         if not plan.is_file():
             raise failure("a plan of the task in the workspace", "none")
         places = {case.case: place for place, case in _planned(plan)}
-        for line in _readable_lines(files, name):
+        for line in readable_lines(files, name):
             here = spot.at("", line["case"])
             place = places.pop(line["case"], None)
             if line["kind"] == "case":
@@ -89,7 +89,7 @@ def audit_sources(name: str, files: Mapping[str, Path], chain: Chain) -> None:
             spot.at("", case).report("ingest", wanted="a line for every planned case", found="none")
 
 
-def _readable_lines(files: Mapping[str, Path], name: str) -> Iterator[dict[str, Any]]:
+def readable_lines(files: Mapping[str, Path], name: str) -> Iterator[dict[str, Any]]:
     """Yield the manifest's case and refusal lines that can be read; the others were reported before."""
     with opened(files, name) as stream:
         for content in lines_of(stream):
