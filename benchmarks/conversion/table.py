@@ -1,0 +1,181 @@
+"""Convert every series with us, dcm2niix, dicom2nifti and SimpleITK, and print who agrees with whom.
+
+    python benchmarks/conversion/table.py ../shared/data/real [--dcm2niix PATH] [--dicom2nifti PYTHON] [--resample]
+
+`--dicom2nifti` names the Python of an environment that has it. A tool that is not there gets a column that says so.
+Ours is made from the sources as they are, without de-identification, because the others do not de-identify.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import SimpleITK
+
+from pipeline.export import RESAMPLE
+from pipeline.index import look
+from pipeline.io.dicom import hush, read_dataset
+from pipeline.io.source import read_refs
+from pipeline.model.errors import CurationError
+from pipeline.model.plan import refs_and_frames
+from pipeline.model.rules import Geometry
+from pipeline.model.series import Stack
+from pipeline.model.volume import corner_distance
+from pipeline.stages.convert import convert
+from pipeline.stages.ingest import ingest
+from pipeline.stages.orient import orient
+from pipeline.stages.quantify import quantity_of
+from pipeline.stages.unfold import unfold
+
+Image = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
+"""Voxels (I, J, K) and affine, closest to RAS+."""
+
+Tool = Callable[[Path, Path], Iterator[Image]]
+"""Reads a folder of one series, may write to another, yields its volumes."""
+
+CORNER_MM, RELATIVE = 0.1, 1e-5
+"""When two volumes are the same: corners this near, values this near by share of the largest."""
+
+SECONDS = 120
+
+
+def ours(stack: Stack, geometry: Geometry | None) -> Image:
+    """Return one of our volumes, or refuse."""
+    if stack.code is not None:
+        raise CurationError(stack.code, wanted="one volume", found="none")
+    refs, frames = refs_and_frames(stack)
+    datasets = [read_dataset(content) for content in read_refs(refs)]
+    if frames:
+        unfolded = [unfold(dataset) for dataset in datasets]
+        datasets = [unfolded[file][frame] for file, frame in frames]
+    volume = orient(convert(datasets, quantity_of(stack.facts)[0], geometry=geometry).value).value
+    return volume.data, volume.affine
+
+
+def canonical(path: Path) -> Iterator[Image]:
+    """Yield the volumes of a NIfTI file; those of a fourth axis one by one."""
+    image = nibabel.as_closest_canonical(nibabel.load(path))
+    data = np.asanyarray(image.dataobj)
+    for number in range(int(np.prod(data.shape[3:], dtype=int))):
+        yield data.reshape(*data.shape[:3], -1)[..., number], image.affine
+
+
+def run(command: Sequence[str]) -> None:
+    """Run another tool; what it says is not ours."""
+    subprocess.run(command, check=True, capture_output=True, timeout=SECONDS)
+
+
+def dcm2niix(program: str) -> Tool:
+    """Return the tool that runs dcm2niix."""
+
+    def tool(source: Path, made: Path) -> Iterator[Image]:
+        run([program, "-z", "n", "-b", "n", "-f", "%s_%p", "-o", str(made), str(source)])
+        for path in sorted(made.glob("*.nii")):
+            yield from canonical(path)
+
+    return tool
+
+
+def dicom2nifti(python: str) -> Tool:
+    """Return the tool that runs dicom2nifti in its own environment."""
+    code = "import sys, dicom2nifti as d; d.dicom_series_to_nifti(sys.argv[1], sys.argv[2], reorient_nifti=False)"
+
+    def tool(source: Path, made: Path) -> Iterator[Image]:
+        run([python, "-c", code, str(source), str(made / "made.nii")])
+        yield from canonical(made / "made.nii")
+
+    return tool
+
+
+def simpleitk(source: Path, made: Path) -> Iterator[Image]:
+    """Yield what SimpleITK reads."""
+    reader = SimpleITK.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(source)))
+    path = made / "made.nii"
+    SimpleITK.WriteImage(reader.Execute(), str(path))
+    yield from canonical(path)
+
+
+def is_same(first: Image, second: Image) -> bool:
+    """Whether two volumes have the same voxels at the same places."""
+    if first[0].shape != second[0].shape or corner_distance(first[0].shape, first[1], second[1]) > CORNER_MM:
+        return False
+    mine, other = first[0].astype(np.float64), second[0].astype(np.float64)
+    return bool(np.abs(mine - other).max() <= RELATIVE * max(float(np.abs(mine).max()), 1.0))
+
+
+def verdict(tool: Tool, files: Sequence[Path], mine: Sequence[Image]) -> str:
+    """Return how many of our volumes another tool makes too, and how many others it makes."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, made = Path(folder, "in"), Path(folder, "out")
+        source.mkdir()
+        made.mkdir()
+        for number, path in enumerate(files):
+            (source / f"{number:05d}.dcm").symlink_to(path)
+        try:
+            theirs = list(tool(source, made))
+        except subprocess.TimeoutExpired:
+            return "too slow"
+        except (subprocess.CalledProcessError, RuntimeError, OSError, nibabel.filebasedimages.ImageFileError):
+            return "refused"
+    same = sum(any(is_same(one, other) for other in theirs) for one in mine)
+    others = sum(not any(is_same(one, other) for one in mine) for other in theirs)
+    return f"{same} of {len(mine)} same" + (f", {others} other" if others else "")
+
+
+def series_of(folder: Path) -> dict[str, list[Stack]]:
+    """Return the stacks of each series."""
+    stacks: dict[str, list[Stack]] = defaultdict(list)
+    for stack in ingest(look(folder.resolve(), lambda *told: None)).stacks:
+        stacks[stack.series_uid].append(stack)
+    return stacks
+
+
+def row(stacks: Sequence[Stack], tools: dict[str, Tool | None], geometry: Geometry | None) -> list[str]:
+    """Return one line of the table."""
+    mine, codes = [], []
+    for stack in stacks:
+        try:
+            mine.append(ours(stack, geometry))
+        except CurationError as error:
+            codes.append(error.code)
+    files = sorted({Path(file.ref.path) for stack in stacks for file in stack.files})
+    name = str(Path(stacks[0].files[0].inside).parent)
+    said = [f"{len(mine)} made" if mine else "", ", ".join(sorted(set(codes)))]
+    cells = ["absent" if tool is None else verdict(tool, files, mine) for tool in tools.values()]
+    return [name, str(sum(len(stack.files) for stack in stacks)), "; ".join(filter(None, said)), *cells]
+
+
+def main() -> None:
+    """Print the table as Markdown."""
+    words = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    words.add_argument("folder", type=Path)
+    words.add_argument("--dcm2niix", default=shutil.which("dcm2niix"))
+    words.add_argument("--dicom2nifti", metavar="PYTHON")
+    words.add_argument("--resample", action="store_true")
+    asked = words.parse_args()
+    hush()
+    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
+    tools: dict[str, Tool | None] = {
+        "dcm2niix": dcm2niix(asked.dcm2niix) if asked.dcm2niix else None,
+        "dicom2nifti": dicom2nifti(asked.dicom2nifti) if asked.dicom2nifti else None,
+        "SimpleITK": simpleitk,
+    }
+    print("| series | slices | curate |", *(f"{name} |" for name in tools))
+    print("|---|---|---|" + "---|" * len(tools))
+    for stacks in series_of(asked.folder).values():
+        cells = row(stacks, tools, RESAMPLE if asked.resample else None)
+        print("|", " | ".join(cells), "|", flush=True)
+
+
+if __name__ == "__main__":
+    main()
