@@ -182,10 +182,11 @@ class Packed:
     task: str
     entry: Mapping[str, Json]
     missing: int
+    missing_cases: Sequence[str] = ()
 
     def to_json(self) -> dict[str, Json]:
-        """Return the task's entry of release.json, and how many published ids it lacks."""
-        return {**self.entry, "missing": self.missing}
+        """Return the task's entry of release.json, and how many published ids it lacks and which."""
+        return {**self.entry, "missing": self.missing, "missing_cases": list(self.missing_cases)}
 
 
 def pack(
@@ -288,7 +289,7 @@ def _pack_task(workspace: Workspace, release: Path, plan: Planned, made: Package
         "manifest": manifest,
         **{k: counts[k] for k in ("training", "test", "refused")},
     }
-    return Packed(task, entry, len(made.missing))
+    return Packed(task, entry, len(made.missing), tuple(made.missing))
 
 
 def _counts(made: Package) -> dict[str, int]:

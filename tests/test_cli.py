@@ -309,3 +309,15 @@ def test_rules_that_cannot_be_written_are_usage(
     code, _, _ = curate("rules", "new", *given, "--description", "d", "--reference", "r", "--class", "c")
     assert code == 2
     assert not list(tmp_path.glob("*.yaml"))
+
+
+def test_a_release_of_fewer_cases_says_which_are_missing(
+    source: Path, workspace: Path, curate: Curate
+) -> None:
+    _, document, _ = release(curate, source, workspace)
+    (task,) = document["tasks"]
+    with (workspace.parent / "release" / task["manifest"]["file"]).open() as manifest:
+        header = json.loads(manifest.readline())
+
+    assert task["missing"] == len(task["missing_cases"]) > 0
+    assert task["missing_cases"] == header["missing"]
