@@ -649,7 +649,7 @@ def test_an_unknown_unit_never_becomes_hounsfield() -> None:
 
 def test_the_uptake_value_of_pet_is_the_same_after_the_door() -> None:
     source, dose = image(PT), Dataset()
-    source.Units, source.DecayCorrection, source.CorrectedImage = "BQML", "START", ["ATTN", "DECY", "Quendel"]
+    source.Units, source.DecayCorrection, source.CorrectedImage = "BQML", "START", ["ATTN", "DECY", "QUENDEL"]
     source.PatientWeight, source.SeriesDate, source.SeriesTime = "71.5", "20200301", "101500"
     source.AcquisitionDate, source.AcquisitionTime = "20200301", "101500"
     dose.RadionuclideTotalDose, dose.RadionuclideHalfLife = "359884960", "6588"
