@@ -105,14 +105,41 @@ def _selection(channels: Sequence[Channel]) -> str:
 
 
 def _channel(number: int, channel: Channel) -> str:
-    parts = "; ".join(f"{keyword} {_criterion(criterion)}" for keyword, criterion in channel.select.items())
-    expected = [f"{keyword} of {_range(e.min, e.max)}" for keyword, e in channel.expected.items()]
+    parts = "; ".join(
+        f"{_DERIVED.get(keyword, keyword)} {_criterion(criterion)}"
+        for keyword, criterion in channel.select.items()
+    )
+    expected = [_measure(keyword, _range(e.min, e.max)) for keyword, e in channel.expected.items()]
     reported = (
         f" The data paper reports {_listed(expected)}; a case outside of it gets a warning."
         if expected
         else ""
     )
     return f"Channel {number}, `{channel.name}` ({_UNITS[channel.quantity]}): {parts}.{reported}"
+
+
+_DERIVED: Mapping[str, str] = {"plane": "the slices' plane", "slices": "the number of slices"}
+"""What no header element says, in words."""
+
+_MEASURES: Mapping[str, tuple[str, str]] = {
+    "voxel_size_mm": ("voxel edges", " mm"),
+    "SliceThickness": ("a slice thickness", " mm"),
+    "SpacingBetweenSlices": ("a slice spacing", " mm"),
+    "PixelSpacing": ("a pixel spacing", " mm"),
+    "KVP": ("a tube voltage", " kV"),
+    "MagneticFieldStrength": ("a field strength", " T"),
+    "EchoTime": ("an echo time", " ms"),
+    "RepetitionTime": ("a repetition time", " ms"),
+    "InversionTime": ("an inversion time", " ms"),
+    "FlipAngle": ("a flip angle", " degrees"),
+    "slices": ("a number of slices", ""),
+}
+"""Keyword -> how a methods section says it, and its unit."""
+
+
+def _measure(keyword: str, numbers: str) -> str:
+    words, unit = _MEASURES.get(keyword, (keyword, ""))
+    return f"{words} of {numbers}{unit}"
 
 
 def _range(low: float, high: float) -> str:

@@ -142,3 +142,10 @@ def test_what_is_interpolated_is_told_with_its_reason() -> None:
     assert "slices of a tilted gantry and at most 2 missing slices are interpolated linearly" in text
     assert "Why: The experts drew on such slices." in text
     assert "interpolated linearly" not in told(RULES["Task03_Liver"])
+
+
+def test_measures_are_told_in_words_with_their_units() -> None:
+    text = " ".join(told(RULES["Task07_Pancreas"]).split())
+
+    assert "reports a slice thickness of 2.5 mm and a tube voltage of 120 kV;" in text
+    assert "the slices' plane is axial; the number of slices is at least 10;" in text
