@@ -22,7 +22,7 @@ define FIND_UV
 command -v uv || { test -x $(BIN)/uv && echo $(BIN)/uv; } || { echo "make: uv is needed to lock versions" >&2; exit 1; }
 endef
 
-.PHONY: help install demo test test-fast check format accept accept-venv lock bench docs picture clean
+.PHONY: help install demo test test-fast check format accept accept-venv lock golden bench docs picture clean
 
 help: ## say what can be made
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -77,6 +77,12 @@ lock: ## pin anew: constraints.txt, constraints-accept.txt
 	@uv=$$($(FIND_UV)); \
 	$$uv $(COMPILE) pyproject.toml --extra dev -o constraints.txt; \
 	$$uv $(COMPILE) .ci/accept.in --excludes .ci/accept.without -o constraints-accept.txt
+
+# From nothing, because a store or sources that stand would hide what code makes now.
+golden: install ## manifests/golden anew from a fresh demo; its changes belong into the review
+	@rm -rf demo && $(MAKE) demo >/dev/null
+	@rm -f manifests/golden/* && cp demo/release/*.manifest.jsonl demo/release/SHA256SUMS manifests/golden/
+	@git diff --stat -- manifests/golden || true
 
 bench: install ## what measures speed, scale and leaks
 	@scripts=$$(find benchmarks -name 'bench*.py' | sort); test -n "$$scripts" || echo "There is no benchmark yet."; \
