@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from running import Curate, Demo
 from sample_release import sample, seal, write_sums
 from signing import PUBLISHER, envelope_of, name_of, statement_of, write_private, write_public
 
@@ -59,7 +60,17 @@ def test_openssl_verifies_both_signatures(release: Path, tmp_path: Path) -> None
     signature.write_bytes(base64.b64decode(envelope["signatures"][0]["sig"]))
 
     for content, signed in ((release / "release.json", release / SIGNATURE), (covered, signature)):
-        words: list[str | Path] = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", trust, "-rawin", "-in", content]
+        words: list[str | Path] = [
+            "openssl",
+            "pkeyutl",
+            "-verify",
+            "-pubin",
+            "-inkey",
+            trust,
+            "-rawin",
+            "-in",
+            content,
+        ]
         done = subprocess.run([*words, "-sigfile", signed], capture_output=True, text=True, check=False)
         assert done.stdout.strip() == "Signature Verified Successfully", done.stderr
 
@@ -117,3 +128,46 @@ def test_a_key_with_a_passphrase_or_of_another_kind_is_refused(tmp_path: Path) -
         path.write_bytes(content)
         path.chmod(0o600)
         refused_for(path)
+
+
+# With a real release
+
+
+@pytest.mark.slow
+def test_pack_keeps_a_signature_that_fits_and_takes_away_one_that_does_not(
+    curate: Curate, key_file: Path, tmp_path: Path
+) -> None:
+    demo, trust = Demo(tmp_path / "demo"), write_public(PUBLISHER, tmp_path / "publisher.pem")
+    one, two = "Task05_Prostate", "Task09_Spleen"
+    curate("demo", demo.folder, "--task", one, "--task", two, "--cases", "2")
+    curate("init", demo.workspace, "--key", demo.truth / "demo.key")
+    curate("index", demo.source, "-w", demo.workspace)
+    curate("plan", "-w", demo.workspace)
+    curate("build", "-w", demo.workspace, "--workers", "1")
+
+    def state() -> str:
+        said = json.loads(curate("audit", demo.release, "--json").stdout)
+        return str(said["signature"])
+
+    pack = ("pack", "-w", demo.workspace, "-r", demo.release)
+    curate(*pack, "-t", one)
+    assert state() == "none"
+    curate(*pack, "-t", one, "--sign", key_file)
+    curate("audit", demo.release, "--trust", trust)
+    curate(*pack, "-t", one)
+    assert state() == "unchecked"
+    curate(*pack, "-t", two)
+    assert state() == "none"
+    curate("audit", demo.release, "--trust", trust, code=5)
+    curate(*pack, "--sign", key_file)
+    curate("audit", demo.release, "--trust", trust)
+
+
+def test_pack_refuses_a_key_that_others_may_read_before_it_writes(
+    curate: Curate, key_file: Path, tmp_path: Path
+) -> None:
+    curate("init", tmp_path / "workspace")
+    key_file.chmod(0o644)
+    curate("pack", "-w", tmp_path / "workspace", "-r", tmp_path / "release", "--sign", key_file, code=4)
+
+    assert not (tmp_path / "release").exists()
