@@ -67,7 +67,9 @@ def series_of_cases(workspace: Path) -> dict[tuple[str, str], str]:
         for row in csv.DictReader(stream):
             name = (row["task"], row["case"])
             if row["fate"] == "used" and row["role"] != "label" and name not in found:
-                header = pydicom.dcmread(io.BytesIO(source_bytes(row["path"], row["member"])), stop_before_pixels=True)
+                header = pydicom.dcmread(
+                    io.BytesIO(source_bytes(row["path"], row["member"])), stop_before_pixels=True
+                )
                 found[name] = str(header.SeriesInstanceUID)
     return found
 
@@ -165,7 +167,9 @@ def test_adc_keeps_its_units_where_grids_allow_no_other_value(demo_release: Any,
     for pair in (pair for pair in pairs if pair.task == "Task05_Prostate"):
         adc = true_image(demo_release, pair.truth["channels"]["ADC"]["file"])
         got = np.asanyarray(pair.image.dataobj)[..., 1]
-        wanted = linear(np.asanyarray(adc.dataobj).astype(np.float64), adc.affine, got.shape, pair.image.affine)
+        wanted = linear(
+            np.asanyarray(adc.dataobj).astype(np.float64), adc.affine, got.shape, pair.image.affine
+        )
         np.testing.assert_allclose(got, wanted, rtol=0, atol=0.01)
         seen += 1
     assert seen == 4
@@ -232,7 +236,11 @@ def test_no_identity_of_the_truth_is_in_any_byte_of_release_store_and_refusals(d
     identities = (demo_release.truth / "identities.txt").read_text("utf-8").splitlines()
     assert len(identities) > 500
     needles = sorted({form for text in identities if len(text) >= 4 for form in spellings(text)})
-    for folder in (demo_release.release, demo_release.workspace / "store", demo_release.workspace / "refusals"):
+    for folder in (
+        demo_release.release,
+        demo_release.workspace / "store",
+        demo_release.workspace / "refusals",
+    ):
         for name, content in everything(folder):
             lowered = content.lower()
             found = [needle for needle in needles if needle in lowered or needle in name.lower().encode()]
@@ -271,7 +279,17 @@ def test_workers_time_zone_and_umask_change_no_byte(tmp_path: Path, curate: Any)
     for number, (workers, zone, umask) in enumerate((("1", "UTC", 0o022), ("2", "Pacific/Auckland", 0o077))):
         workspace, release = tmp_path / f"w{number}", tmp_path / f"r{number}"
         curate("init", workspace, "--key", demo / "truth/demo.key")
-        words = [curate_path(), "release", demo / "source", "-w", workspace, "-r", release, "--workers", workers]
+        words = [
+            curate_path(),
+            "release",
+            demo / "source",
+            "-w",
+            workspace,
+            "-r",
+            release,
+            "--workers",
+            workers,
+        ]
         subprocess.run(words, check=True, env=environment(TZ=zone), umask=umask, capture_output=True)
         made.append(digests(release))
     assert made[0] == made[1]

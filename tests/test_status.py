@@ -60,7 +60,9 @@ def next_build(workspace: Workspace) -> Next:
 
 
 def numbers(workspace: Workspace) -> dict[str, Any]:
-    return {p.name: json.loads(p.read_text())["cases"] for p in (workspace.private / "crosswalk").glob("*.json")}
+    return {
+        p.name: json.loads(p.read_text())["cases"] for p in (workspace.private / "crosswalk").glob("*.json")
+    }
 
 
 @pytest.fixture

@@ -390,22 +390,6 @@ _FAULTS = (
         "The key to trust is not an Ed25519 public key in PEM.",
         "Get it from who publishes the release; they make it with: openssl pkey -in KEY -pubout",
     ),
-    Fault(
-        "signing-key",
-        "The key to sign with is not an Ed25519 private key in PEM without passphrase.",
-        "Make one: openssl genpkey -algorithm ed25519 -out KEY",
-    ),
-    Fault(
-        "signing-key-readable",
-        "The key to sign with can be read by others.",
-        "chmod 600 the key; if others may have read it, sign with a new one and publish that.",
-        "privacy officer",
-    ),
-    Fault(
-        "trusted-key",
-        "The key to trust is not an Ed25519 public key in PEM.",
-        "Get it from who publishes the release; they make it with: openssl pkey -in KEY -pubout",
-    ),
     Fault("bad-usage", "The command line does not fit.", "See --help."),
     Fault(
         "not-a-release",
