@@ -377,7 +377,7 @@ _FAULTS = (
     Fault(
         "signing-key",
         "The key to sign with is not an Ed25519 private key in PEM without passphrase.",
-        "Make one: openssl genpkey -algorithm ed25519 -out KEY",
+        "Make one with `openssl genpkey -algorithm ed25519 -out KEY`.",
     ),
     Fault(
         "signing-key-readable",
@@ -388,7 +388,7 @@ _FAULTS = (
     Fault(
         "trusted-key",
         "The key to trust is not an Ed25519 public key in PEM.",
-        "Get it from who publishes the release; they make it with: openssl pkey -in KEY -pubout",
+        "Get it from who publishes the release; they make it with `openssl pkey -in KEY -pubout`.",
     ),
     Fault("bad-usage", "The command line does not fit.", "See --help."),
     Fault(

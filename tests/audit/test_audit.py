@@ -154,7 +154,7 @@ def test_the_audit_shares_no_code_with_the_builder() -> None:
 
 def test_memory_does_not_grow_with_the_image(tmp_path: Path) -> None:
     def spoil(task: Task) -> None:
-        voxels = np.zeros((256, 256, 128), np.int16)
+        voxels = np.zeros((256, 256, 512), np.int16)
         voxels[::3, ::5, ::7] = 40
         put_content(task, "spleen_2", "image", gzipped(nifti(voxels, oblique())))
 
@@ -166,7 +166,8 @@ def test_memory_does_not_grow_with_the_image(tmp_path: Path) -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
-    assert peak < 8 * 2**20
+    # Blocks wait for the thread that hashes them: a bounded number, a quarter of this image at the most.
+    assert peak < 16 * 2**20
 
 
 @pytest.mark.slow
