@@ -43,10 +43,10 @@ demo: install ## phantom DICOM of all ten tasks -> release, audited, under demo/
 	@echo; echo "The release is in demo/release:"; ls -l demo/release/*.tar | awk '{print "  " $$NF "  " $$5 " bytes"}'
 
 test: install ## every test
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-fast: install ## the tests that take no more than a few seconds each
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
 
 check: install ## format, lint, types, and who may import whom
 	@$(BIN)/ruff format --check .

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,12 +22,29 @@ def curate() -> Curate:
 
 @pytest.fixture(scope="session")
 def demo_release(tmp_path_factory: pytest.TempPathFactory, curate: Curate) -> Demo:
-    """The whole demo, all ten tasks, as `make demo` builds it; tests that use it are slow."""
-    demo = Demo(tmp_path_factory.mktemp("demo"))
-    curate("demo", demo.folder)
-    curate("init", demo.workspace, "--key", demo.truth / "demo.key")
-    curate("release", demo.source, "-w", demo.workspace, "-r", demo.release)
+    """The whole demo, all ten tasks, as `make demo` builds it; tests that use it are slow and only read it."""
+    shared = _shared_by_all_processes(tmp_path_factory)
+    demo, whole = Demo(shared / "demo"), shared / "demo-is-whole"
+    with _one_process_at_a_time(shared / "demo.lock"):
+        if not whole.exists():
+            curate("demo", demo.folder)
+            curate("init", demo.workspace, "--key", demo.truth / "demo.key")
+            curate("release", demo.source, "-w", demo.workspace, "-r", demo.release)
+            whole.touch()
     return demo
+
+
+def _shared_by_all_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return this run's temporary folder; pytest-xdist gives each of its processes one of its own below it."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if os.environ.get("PYTEST_XDIST_WORKER") else own
+
+
+@contextmanager
+def _one_process_at_a_time(path: Path) -> Iterator[None]:
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(scope="session")
