@@ -5,9 +5,8 @@ from __future__ import annotations
 import itertools
 import struct
 from collections.abc import Iterator
-from typing import Any
 
-from isal import isal_zlib
+from isal import igzip_lib, isal_zlib
 
 from pipeline.audit.files import CHUNK
 from pipeline.audit.report import Spot, failure
@@ -27,17 +26,20 @@ def inflated(pieces: Iterator[bytes], spot: Spot) -> Iterator[bytes]:
     spot.expect(
         "package", "a gzip header without time, OS 255,", wanted="0000000000ff", found=_stamp(first[:10])
     )
-    inflate, crc, size, tail = isal_zlib.decompressobj(wbits=-15), 0, 0, b""
-    for piece in itertools.chain([first[10:]], pieces):
-        if inflate.eof:
-            tail += piece[:9]
-            continue
-        for block in _inflate(inflate, piece):
+    inflate, crc, size = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_DEFLATE), 0, 0
+    pieces = itertools.chain([first[10:]], pieces)
+    while not inflate.eof:
+        piece = next(pieces, b"") if inflate.needs_input else b""
+        if inflate.needs_input and not piece:
+            raise failure("a whole gzip member", "one that ends early")
+        try:
+            block = inflate.decompress(piece, CHUNK)
+        except igzip_lib.error:  # type: ignore[misc]  # its stub takes the class for an instance
+            raise failure("deflated data", "damage") from None
+        if block:
             crc, size = isal_zlib.crc32(block, crc), size + len(block)
             yield block
-        tail = inflate.unused_data[:9]
-    if not inflate.eof:
-        raise failure("a whole gzip member", "one that ends early")
+    tail = _first_bytes(itertools.chain([inflate.unused_data], pieces), 9)
     if tail != struct.pack("<II", crc, size & 0xFFFFFFFF):
         raise failure("CRC-32 and size at the end, and nothing behind", tail.hex(" "))
 
@@ -47,14 +49,8 @@ def _stamp(header: bytes) -> str:
     return (header[3:8] + header[9:10]).hex()
 
 
-def _inflate(inflate: Any, piece: bytes) -> Iterator[bytes]:
-    while True:
-        try:
-            block = inflate.decompress(piece, CHUNK)
-        except isal_zlib.error:  # type: ignore[misc]  # its stub takes the class for an instance
-            raise failure("deflated data", "damage") from None
-        if block:
-            yield block
-        piece = inflate.unconsumed_tail
-        if inflate.eof or (not piece and len(block) < CHUNK):
-            return
+def _first_bytes(pieces: Iterator[bytes], number: int) -> bytes:
+    found = b""
+    while len(found) < number and (piece := next(pieces, None)) is not None:
+        found += piece[:number]
+    return found[:number]

@@ -71,11 +71,15 @@ class Tally:
     def add(self, values: npt.NDArray[Any]) -> None:
         """Count further voxels of the channel, at least one."""
         # NaN and infinity always show in the extremes.
-        self.lows.append(float(values.min()))
-        self.highs.append(float(values.max()))
+        low, high = float(values.min()), float(values.max())
+        self.lows.append(low)
+        self.highs.append(high)
         if self._ends is not None:
             for place, end in enumerate(self._ends):
-                self.at_ends[place] += int(np.count_nonzero(values == end))
+                if low == high == end:
+                    self.at_ends[place] += values.size
+                elif low <= end <= high:
+                    self.at_ends[place] += int(np.count_nonzero(values == end))
         if self._asks_whole and self.is_whole and values.dtype.kind == "f":
             self.is_whole = bool((values == np.rint(values)).all())
 
