@@ -16,6 +16,7 @@ from pydicom.dataset import Dataset
 from pipeline.io import annotation, nifti, store
 from pipeline.io.dicom import read_dataset
 from pipeline.io.document import canonical, read_line_at
+from pipeline.io.imagefile import read_image
 from pipeline.io.policy import load_policy
 from pipeline.io.ruleset import canonical_form
 from pipeline.io.source import read_refs
@@ -28,6 +29,7 @@ from pipeline.model.record import Finished, Json, Note, Outcome, Refusal, Step
 from pipeline.model.rules import Channel, TaskRules
 from pipeline.model.series import Kind, SourceRef
 from pipeline.model.volume import Annotation, Grid, Volume
+from pipeline.stages.accept import accept
 from pipeline.stages.align import align
 from pipeline.stages.check import check
 from pipeline.stages.convert import convert
@@ -41,8 +43,8 @@ from pipeline.stages.scale import scale
 from pipeline.stages.unfold import unfold
 
 ROOMS = {
-    "deidentify": 1, "convert": 2, "orient": 1, "align": 1, "fix": 1, "scale": 1, "rasterise": 1, "label": 1,
-    "check": 1,
+    "deidentify": 1, "accept": 1, "convert": 2, "orient": 1, "align": 1, "fix": 1, "scale": 1, "rasterise": 1,
+    "label": 1, "check": 1,
 }  # fmt: skip
 """Version of what each room does to voxels or notes: raise it when its golden bytes change."""
 
@@ -194,12 +196,26 @@ def _turned(volume: Volume, turn: Mapping[str, str]) -> Step[Volume]:
 def _acquire(order: Order, channel: Channel, journal: Journal) -> tuple[Volume, str]:
     """Return a channel as it was acquired, and its (pseudonymous) frame of reference."""
     journal.enter("deidentify")
+    if order.rules.source is not None:
+        return _read_file(order, channel, journal), ""
     clean = _clean(order, order.plan.channels[channel.name], channel.name, journal)
     journal.enter("convert")
     slices = wanted_slices(clean, order.plan.frames.get(channel.name, ()))
     measure = quantify(slices, channel.quantity, values=channel.values or "rescale")
     volume: Volume = journal.keep(convert(slices, measure, geometry=channel.geometry), channel.name)
     return volume, str(slices[0].get("FrameOfReferenceUID", ""))
+
+
+def _read_file(order: Order, channel: Channel, journal: Journal) -> Volume:
+    """Return a channel that is no longer DICOM, on its file's grid; no text of its header comes through."""
+    refs, ((_, number),) = order.plan.channels[channel.name], order.plan.frames[channel.name]
+    blob, *others = read_refs(refs)
+    name = refs[0].member or refs[0].path
+    stored = read_image(blob, name, companion=others[0] if others else None, volume=number)
+    voxels: Volume = journal.keep(stored, channel.name)
+    journal.enter("convert")
+    volume: Volume = journal.keep(accept(voxels, channel.quantity), channel.name)
+    return volume
 
 
 def wanted_slices(datasets: Sequence[Dataset], frames: Sequence[tuple[int, int]]) -> Sequence[Dataset]:
@@ -228,6 +244,11 @@ def _draw(order: Order, drawn_on: tuple[Grid, str], journal: Journal) -> Annotat
     if source.kind is Kind.MASK:
         drawing: Annotation = journal.keep(_read_mask(source), "label")
         return drawing
+    if order.rules.source is not None:
+        # A drawing in millimetres of a frame of reference says nothing about a file that names none.
+        raise LabelError(
+            "frame-of-reference", wanted="a mask, because the images are no DICOM", found=source.kind.value
+        )
     journal.enter("deidentify")
     (dataset,) = _clean(order, [source.ref], "label", journal)
     if source.kind is Kind.SEG:

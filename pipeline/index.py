@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.io import annotation, ledger
 from pipeline.io.dicom import facts_of, is_dicom, read_damaged, read_dataset, read_header
+from pipeline.io.imagefile import describe
 from pipeline.io.ledger import Row, Stamped
 from pipeline.io.source import Entry, entries, files_below, read_entry, stamp_of
 from pipeline.io.workspace import Workspace
@@ -36,7 +37,7 @@ def index(workspace: Workspace, sources: Sequence[Path], task: str | None, told:
     UsageError
         no-sources, when a source is not there or holds no file at all.
     SelectionError
-        no-images, when there are files, each with its fate, but no image among them.
+        no-images, when there are files, each with its fate, but none among them that may be an image.
     """
     key = workspace.key()
     for source in sources:
@@ -49,12 +50,15 @@ def index(workspace: Workspace, sources: Sequence[Path], task: str | None, told:
                 path.unlink()
             raise UsageError("no-sources", wanted="files below each SOURCE", found="none")
     kinds: Counter[str] = Counter()
-    rows = []
+    rows, may_be_images = [], False
     for file in ledger.read_index(workspace.index):
         kinds[file.kind.value] += 1
+        may_be_images |= file.kind is Kind.IMAGE or (
+            bool(file.facts.get("source")) and "damage" not in file.facts
+        )
         rows.append(_first_row(file))
     ledger.write_fates(workspace.private / "fates.csv", rows, key)
-    if not kinds[Kind.IMAGE.value]:
+    if not may_be_images:
         raise SelectionError(
             "no-images", wanted="CT, MR or PET images", found=f"{kinds.total()} files, none of them one"
         )
@@ -178,9 +182,13 @@ def _by_name(file: SourceFile, content: bytes) -> SourceFile:
 
 
 def _mask_facts(name: str, content: bytes) -> Facts:
-    """Return which file beside a mask's header holds its voxels, if any; a damaged header says so when it is read."""
+    """Return what the header of a mask or image says: its outline, and which file beside it holds its voxels, if any.
+
+    A damaged header says so when it is read.
+    """
+    facts = describe(content, name)
     try:
         companion = annotation.companion_name(content, name)
     except CurationError:
-        return {}
-    return {} if companion is None else {"data_file": companion}
+        return facts
+    return facts if companion is None else {**facts, "data_file": companion}

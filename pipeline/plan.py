@@ -13,13 +13,15 @@ from pipeline.io import ledger
 from pipeline.io.document import escaped, write_lines
 from pipeline.io.ledger import Row
 from pipeline.io.ruleset import LoadedRules, load_rules
-from pipeline.io.table import CaseTable, TableRow, read_table
+from pipeline.io.table import NOT_CHANNELS, CaseTable, TableRow, read_table
 from pipeline.io.workspace import Workspace
 from pipeline.model.errors import CurationError, RulesError, SelectionError, UsageError, fate_of
 from pipeline.model.identified import Key
 from pipeline.model.plan import Candidate, CasePlan, Choice, LabelSource, refs_and_frames
 from pipeline.model.record import Json, Refusal
+from pipeline.model.rules import TaskRules
 from pipeline.model.series import Fate, Kind, SourceFile, SourceRef, Stack
+from pipeline.stages.adopt import adopt
 from pipeline.stages.deidentify import subject_token
 from pipeline.stages.draft import DraftChannel, learn
 from pipeline.stages.gather import gather
@@ -104,7 +106,11 @@ def plan(
     grouping = ingest(file for file in files if file.ref not in belonging)
     key = workspace.key()
     tables = _tables(grouping, cases, known)
-    drafts = [_draft(_rules_of(task, known), grouping, tables, key) for task in _asked(tasks, files, known)]
+    data = {ref: found.data for ref, found in beside.items() if found.data is not None}
+    drafts = [
+        _draft(_rules_of(task, known), _adopted(grouping, _rules_of(task, known).rules, data), tables, key)
+        for task in _asked(tasks, files, known)
+    ]
     drafts = _refuse_contested([draft for draft in drafts if draft.candidates or draft.task in tasks])
     fates = _Fates()
     drafts = [replace(draft, beside=beside) for draft in drafts]
@@ -181,6 +187,17 @@ def _tables(grouping: Grouping, given: Path | None, known: Iterable[str]) -> lis
     return tables
 
 
+def _adopted(grouping: Grouping, rules: TaskRules, data: Mapping[SourceRef, SourceFile]) -> Grouping:
+    """Return a grouping as a task sees it: files that are no longer DICOM are images where its rules say so."""
+    if rules.source is None:
+        return grouping
+    own = [label for label in grouping.labels if label.task in (None, rules.task)]
+    files = [label for label in own if label.kind is Kind.MASK]
+    taken = adopt(files, rules.source, is_wanted=lambda stack: is_wanted(rules, stack), data=data)
+    objects = [label for label in own if label.kind is not Kind.MASK]
+    return replace(grouping, stacks=taken.stacks, labels=[*objects, *taken.masks])
+
+
 def _draft(loaded: LoadedRules, grouping: Grouping, tables: Sequence[CaseTable], key: Key) -> Draft:
     task = loaded.rules.task
     stacks = [stack for stack in grouping.stacks if stack.task in (None, task)]
@@ -214,7 +231,7 @@ def _from_table(
     row: TableRow, studies: Sequence[Candidate], labels: Sequence[SourceFile], key: Key
 ) -> Candidate:
     """Return a table's line with the stacks of its subject or study; a named label may lie anywhere."""
-    meant = [study for study in studies if row.means(study)]
+    meant = [study for study in studies if row.means(study)] or _named_by(row, studies)
     near = tuple(label for study in meant for label in study.labels)
     return Candidate(
         key.token("candidate", "\x00".join((row.task, row.case))),
@@ -223,6 +240,20 @@ def _from_table(
         tuple(labels) if row.cells.get("label") else near,
         row.cells,
     )
+
+
+def _named_by(row: TableRow, studies: Sequence[Candidate]) -> list[Candidate]:
+    """Return the images of files that a table's line names, whatever subject their paths say."""
+    named = [
+        replace(study, stacks=tuple(stack for stack in study.stacks if _is_file_of(stack, row)))
+        for study in studies
+    ]
+    return [study for study in named if study.stacks]
+
+
+def _is_file_of(stack: Stack, row: TableRow) -> bool:
+    cells = [cell for column, cell in row.cells.items() if cell and column not in NOT_CHANNELS]
+    return "source" in stack.facts and any(named_stacks(cell.partition("#")[0], [stack]) for cell in cells)
 
 
 def _choose(loaded: LoadedRules, candidate: Candidate) -> Choice | CurationError:

@@ -32,6 +32,7 @@ MOST_PARAMETERS = 6
 MIRRORLESS_TESTS = {
     "test_acceptance.py": "the consumers that a release must work for",
     "test_deterministic.py": "the same bytes for any number of workers, time zone and order",
+    "test_files_no_longer_dicom.py": "images that come as NIfTI, NRRD or MetaImage, from the source to the audit",
     "test_house.py": "this file",
     "test_readme.py": "the commands that README.md shows",
     "test_shipped_rules.py": "the ten rules files",

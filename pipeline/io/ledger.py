@@ -14,7 +14,7 @@ from pipeline.io.durable import write_bytes, writing
 from pipeline.model.identified import Key
 from pipeline.model.series import Fate, Kind, SourceFile, SourceRef
 
-INDEX_FORMAT = "curate-index/1"
+INDEX_FORMAT = "curate-index/2"
 _PRIVATE = 0o600
 
 Stamped = tuple[SourceFile, tuple[int, int]]

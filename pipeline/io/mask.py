@@ -17,9 +17,9 @@ from pipeline.io.nrrd import read_nrrd
 from pipeline.io.raster import Raster, unplaced, unreadable, unsupported
 from pipeline.model.errors import LabelError
 from pipeline.model.record import Json, Note, Step
-from pipeline.model.volume import Annotation, Grid, LabelMap, distinct_names, value_name
+from pipeline.model.volume import Annotation, Grid, LabelMap, distinct_names, spans_space, value_name
 
-_READERS = {
+READERS = {
     ".nii.gz": read_nifti,
     ".nii": read_nifti,
     ".hdr": read_nifti,
@@ -51,11 +51,12 @@ class _Named:
 
 def is_mask(name: str) -> bool:
     """Whether a file of this name is read as a mask: .nii, .nii.gz, .hdr, .nrrd, .nhdr, .mha or .mhd."""
-    return _suffix(name) is not None
+    return suffix_of(name) is not None
 
 
-def _suffix(name: str) -> str | None:
-    return next((suffix for suffix in _READERS if name.lower().endswith(suffix)), None)
+def suffix_of(name: str) -> str | None:
+    """Return the ending by which a file of this name is read, None for any other."""
+    return next((suffix for suffix in READERS if name.lower().endswith(suffix)), None)
 
 
 def companion_name(blob: bytes, name: str) -> str | None:
@@ -66,7 +67,7 @@ def companion_name(blob: bytes, name: str) -> str | None:
     LabelError
         label-unsupported if the header names anything but one file in its own folder.
     """
-    suffix = _suffix(name)
+    suffix = suffix_of(name)
     if suffix == ".hdr":
         return f"{name[:-4]}.img"
     naming = {".nhdr": nrrd, ".nrrd": nrrd, ".mhd": metaimage, ".mha": metaimage}.get(suffix or "")
@@ -105,10 +106,13 @@ def read_mask(
         label-not-whole for values that are not whole numbers; label-unsupported for more than MOST_VALUES of
         them; missing-geometry; and whatever the format's reader refuses.
     """
-    suffix = _suffix(name)
+    suffix = suffix_of(name)
     if suffix is None:
-        raise unsupported("mask", f"one of {', '.join(_READERS)}", "another ending")
-    raster = _READERS[suffix](blob, companion)
+        raise unsupported("mask", f"one of {', '.join(READERS)}", "another ending")
+    raster = READERS[suffix](blob, companion)
+    if raster.source == "NIfTI" and len(raster.layers) > 1:
+        # Nothing in NIfTI says what each volume of a mask would mean.
+        raise unsupported("NIfTI", "three axes in space and no other")
     layers = _as_whole(raster)
     grid = _grid(raster)
     annotation = _annotation(layers, grid, _named(raster, layers, names))
@@ -139,11 +143,7 @@ def _as_whole(raster: Raster) -> npt.NDArray[np.integer[Any]]:
 def _grid(raster: Raster) -> Grid:
     """Return the grid; refuse axes that span no space."""
     shape = raster.layers.shape[1:]
-    volume = abs(float(np.linalg.det(raster.affine[:3, :3])))
-    if (
-        not np.isfinite(raster.affine).all()
-        or not volume > np.prod(np.linalg.norm(raster.affine[:3, :3], axis=0)) / 1000
-    ):
+    if not spans_space(raster.affine):
         raise unplaced(raster.source, "three axes that span a volume")
     return Grid((shape[0], shape[1], shape[2]), raster.affine)
 

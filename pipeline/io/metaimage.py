@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.io.raster import Raster, unplaced, unreadable, unsupported, voxels
+from pipeline.io.raster import Outline, Raster, unplaced, unreadable, unsupported, voxels
 from pipeline.model.volume import Affine
 
 _SOURCE = "MetaImage"
@@ -26,6 +26,13 @@ _TYPES = {
     "MET_DOUBLE": "f8",
 }
 """MET_LONG is left out: its size depends on the machine that wrote it."""
+_OWN = {
+    "ObjectType", "ObjectSubType", "NDims", "BinaryData", "BinaryDataByteOrderMSB", "ElementByteOrderMSB",
+    "CompressedData", "CompressedDataSize", "CompressionLevel", "TransformMatrix", "Offset", "Position", "Origin",
+    "CenterOfRotation", "AnatomicalOrientation", "ElementSpacing", "ElementSize", "DimSize", "DistanceUnits",
+    "ElementNumberOfChannels", "HeaderSize", "ElementType", "ElementDataFile", "ElementMin", "ElementMax",
+}  # fmt: skip
+"""Fields of the format itself; any other may hold text about a person."""
 
 
 def read_metaimage(blob: bytes, companion: bytes | None = None) -> Raster:
@@ -41,12 +48,23 @@ def read_metaimage(blob: bytes, companion: bytes | None = None) -> Raster:
     if (fields["ElementDataFile"].upper() != "LOCAL") != (companion is not None):
         raise unsupported(_SOURCE, "a data file if and only if the header stands alone")
     payload = blob[end:] if companion is None else companion
+    sizes = _sizes(fields)
+    encoding = "gzip" if _is_true(fields, "CompressedData") else "raw"
+    data = voxels(_SOURCE, payload, encoding, _dtype(fields), sizes)
+    return Raster(_SOURCE, data[None], _affine(fields), fields, len(set(fields) - _OWN))
+
+
+def outline(blob: bytes) -> Outline:
+    """Return what a MetaImage header says of its place; it refuses what `read_metaimage` does."""
+    fields, _ = _header(blob)
+    return Outline(1, _sizes(fields), _affine(fields))
+
+
+def _sizes(fields: dict[str, str]) -> tuple[int, int, int]:
     sizes = [int(size) for size in _numbers(fields, "DimSize") if size.is_integer()]
     if len(sizes) != 3 or fields.get("ElementNumberOfChannels", "1") != "1":
         raise unsupported(_SOURCE, "three dimensions and one channel")
-    encoding = "gzip" if _is_true(fields, "CompressedData") else "raw"
-    data = voxels(_SOURCE, payload, encoding, _dtype(fields), sizes)
-    return Raster(_SOURCE, data[None], _affine(fields), fields)
+    return sizes[0], sizes[1], sizes[2]
 
 
 def data_file(blob: bytes) -> str | None:

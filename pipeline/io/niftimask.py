@@ -1,7 +1,9 @@
-"""NIfTI-1 and NIfTI-2 files, single or in pairs, to the voxels of a mask."""
+"""NIfTI-1 and NIfTI-2 files, single or in pairs, to voxels."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,6 +13,7 @@ from nibabel.nifti2 import Nifti2Header, Nifti2PairHeader
 from nibabel.spatialimages import HeaderDataError
 
 from pipeline.io.raster import (
+    Outline,
     Raster,
     count_voxels,
     exactly,
@@ -41,7 +44,8 @@ _KINDS: dict[tuple[int, bytes], type[Nifti1Header]] = {
 def read_nifti(blob: bytes, companion: bytes | None = None) -> Raster:
     """Return the voxels of a NIfTI file, gzipped or not; with the .img as companion of a pair's .hdr.
 
-    The sform places the voxels, or the qform where there is no sform. Scaled voxels are float64.
+    The sform places the voxels, or the qform where there is no sform. Scaled voxels are float64. The volumes of a
+    fourth or fifth axis are layers.
 
     Raises
     ------
@@ -50,12 +54,28 @@ def read_nifti(blob: bytes, companion: bytes | None = None) -> Raster:
         missing-geometry if neither qform nor sform is set (plain Analyze has none), or if the two place a
         corner more than half a voxel apart; label-unsupported for units other than mm and for other axes.
     """
-    start = _plain(blob, 540)
-    header = _header(start)
+    header = _header(_plain(blob, 540))
     if bool(header.is_single) != (companion is None):
         raise unsupported(_SOURCE, "an .img file if and only if the header stands alone")
-    try:
+    with _making_sense():
         return _read(header, blob if companion is None else companion)
+
+
+def outline(blob: bytes) -> Outline:
+    """Return what a NIfTI header says of volumes and place; it refuses what `read_nifti` does."""
+    header = _header(_plain(blob, 540))
+    with _making_sense():
+        *shape, volumes = _shape(header)
+        return Outline(
+            volumes, (shape[0], shape[1], shape[2]), _affine(header, (shape[0], shape[1], shape[2]))
+        )
+
+
+@contextmanager
+def _making_sense() -> Iterator[None]:
+    """Refuse what nibabel stumbles over."""
+    try:
+        yield
     except (HeaderDataError, KeyError, ValueError):
         # Not chained: nibabel quotes the header's values.
         raise unreadable(_SOURCE, "a header that makes sense") from None
@@ -78,26 +98,36 @@ def _header(start: bytes) -> Header:
 
 def _read(header: Header, body: bytes) -> Raster:
     """Return the voxels that a header describes."""
-    shape = _shape(header)
+    *space, volumes = sizes = _shape(header)
+    shape = (space[0], space[1], space[2])
     dtype = header.get_data_dtype()
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise unsupported(_SOURCE, "whole numbers or floats up to 64 bits")
     if header.get_xyzt_units()[0] not in {"mm", "unknown"}:
         raise unsupported(_SOURCE, "millimetres")
-    offset, size = int(header.get_data_offset()), count_voxels(_SOURCE, shape) * dtype.itemsize
+    offset, size = int(header.get_data_offset()), count_voxels(_SOURCE, sizes) * dtype.itemsize
     if not 0 <= offset <= _LONGEST_START:
         raise unreadable(_SOURCE, "voxels near the header")
     content = exactly(_SOURCE, _plain(body, offset + size), offset + size)
-    data = voxels(_SOURCE, content[offset:], "raw", dtype, shape)
-    return Raster(_SOURCE, _scaled(data, header)[None], _affine(header, shape))
+    data = np.moveaxis(voxels(_SOURCE, content[offset:], "raw", dtype, (*shape, volumes)), 3, 0)
+    return Raster(_SOURCE, _scaled(data, header), _affine(header, shape), texts=_texts(header, offset))
 
 
-def _shape(header: Header) -> tuple[int, int, int]:
-    """Return the three sizes in space; further axes have one place each."""
+def _shape(header: Header) -> tuple[int, int, int, int]:
+    """Return the three sizes in space and the number of volumes, which one further axis may count."""
     sizes = [int(size) for size in header.get_data_shape()]
-    if len(sizes) < 3 or set(sizes[3:]) - {1}:
-        raise unsupported(_SOURCE, "three axes in space and no other")
-    return sizes[0], sizes[1], sizes[2]
+    several = [size for size in sizes[3:] if size != 1]
+    if len(sizes) < 3 or len(several) > 1:
+        raise unsupported(_SOURCE, "three axes in space and at most one of volumes")
+    return sizes[0], sizes[1], sizes[2], several[0] if several else 1
+
+
+def _texts(header: Header, offset: int) -> int:
+    """Return how many texts the header holds; what lies between header and voxels (extensions) is one."""
+    said = [
+        header[name].item() for name in ("descrip", "aux_file", "db_name", "intent_name") if name in header
+    ]
+    return sum(bool(text.strip(b"\0 ")) for text in said) + (offset > header.sizeof_hdr + 4)
 
 
 def _scaled(data: npt.NDArray[Any], header: Header) -> npt.NDArray[Any]:

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.io.raster import Raster, unplaced, unreadable, unsupported, voxels
+from pipeline.io.raster import Outline, Raster, unplaced, unreadable, unsupported, voxels
 from pipeline.model.volume import Affine
 
 _SOURCE = "NRRD"
@@ -81,7 +81,18 @@ def read_nrrd(blob: bytes, companion: bytes | None = None) -> Raster:
     if dtype.kind == "V":
         raise unsupported(_SOURCE, "a numeric type")
     data = voxels(_SOURCE, payload, _encoding(header), dtype.newbyteorder(_order(header, dtype)), sizes)
-    return Raster(_SOURCE, _layers(data, axes), affine, header.pairs)
+    texts = len(header.pairs) + len({"content"} & set(header.fields))
+    return Raster(_SOURCE, _layers(data, axes), affine, header.pairs, texts)
+
+
+def outline(blob: bytes) -> Outline:
+    """Return what a NRRD header says of volumes and place; it refuses what `read_nrrd` does."""
+    header = _header(blob)
+    sizes = _whole_numbers(header, "sizes")
+    axes, affine = _place(header, len(sizes))
+    others = [size for axis, size in enumerate(sizes) if axis not in axes]
+    i, j, k = (sizes[axis] for axis in axes)
+    return Outline(others[0] if others else 1, (i, j, k), affine)
 
 
 def data_file(blob: bytes) -> str | None:

@@ -1,4 +1,4 @@
-"""Voxels of a mask file within bounds: the bytes must hold what the header declares, no more, no less."""
+"""Voxels of a mask or image file within bounds: the bytes must hold what the header declares, no more, no less."""
 
 from __future__ import annotations
 
@@ -26,13 +26,24 @@ _AUTOMATIC = zlib.MAX_WBITS | 32
 class Raster:
     """What a mask file holds: layers of voxels, their place, and the header's texts.
 
-    `layers` has shape (L, I, J, K); a plain label map has one layer. `affine` goes to RAS+ mm.
+    `layers` has shape (L, I, J, K); a plain label map has one layer. `affine` goes to RAS+ mm. `texts` counts what
+    the header says beside voxels and place.
     """
 
     source: str
     layers: npt.NDArray[Any]
     affine: Affine
     fields: Mapping[str, str] = field(default_factory=dict)
+    texts: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outline:
+    """What a header says before any voxel is read: how many volumes, of which shape (I, J, K), and where."""
+
+    volumes: int
+    shape: tuple[int, int, int]
+    affine: Affine
 
 
 def unreadable(source: str, wanted: str, found: str = "something else") -> LabelError:

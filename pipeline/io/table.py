@@ -19,6 +19,11 @@ from pipeline.model.series import SourceFile
 _REQUIRED = ("task", "case", "subject")
 _OPTIONAL = ("study", "label", "subset", "why", "why_not")
 """`why` and `why_not` stand in a proposal, for its reader."""
+NOT_CHANNELS = frozenset({*_REQUIRED, *_OPTIONAL})
+"""Columns that name no series."""
+
+_FORMULA = re.compile("'*[=+@\t\r-]")
+"""How a cell begins that spreadsheets compute (also after the `'` that says it is text)."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -46,7 +51,7 @@ class CaseTable:
     @property
     def channels(self) -> list[str]:
         """The columns that name series, whatever the task."""
-        return [column for column in self.columns if column not in {*_REQUIRED, *_OPTIONAL}]
+        return [column for column in self.columns if column not in NOT_CHANNELS]
 
     def rows_of(self, rules: TaskRules) -> list[TableRow]:
         """Return a task's lines, having checked what only its rules can tell.
@@ -114,14 +119,24 @@ def write_table(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
     text = StringIO(newline="")
     writer = csv.DictWriter(text, [*columns] or _REQUIRED, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({column: _as_text(cell) for column, cell in row.items()} for row in rows)
     write_bytes(path, text.getvalue().encode("utf-8"), 0o600)
+
+
+def _as_text(cell: str) -> str:
+    """Return a cell that a spreadsheet takes for no formula: with `'` before what would begin one."""
+    return f"'{cell}" if _FORMULA.match(cell) else cell
+
+
+def _as_meant(cell: str) -> str:
+    """Return what `_as_text` was given."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell[1:]) else cell
 
 
 def _row(line: Mapping[str | None, str | list[str] | None], number: int) -> TableRow:
     if None in line or None in line.values():
         raise _wrong("as many cells as columns", "more or fewer", f"line {number}")
-    cells = {str(name).strip(): str(value).strip() for name, value in line.items()}
+    cells = {str(name).strip(): _as_meant(str(value).strip()) for name, value in line.items()}
     # Images without a Patient ID are named by their study.
     if not (cells["task"] and cells["case"] and (cells["subject"] or cells.get("study"))):
         raise _wrong("task, case and subject", "an empty cell", f"line {number}")

@@ -169,6 +169,11 @@ _FAULTS = (
         "The pixel data could not be decoded.",
         "See `curate doctor` for decoders; fetch the file again.",
     ),
+    Fault(
+        "image-unsupported",
+        "An image that is no longer DICOM is of a kind that is not read, or its header and voxels disagree.",
+        "Write it again as NIfTI, NRRD or MetaImage with three axes in space, in millimetres.",
+    ),
     Fault("not-grayscale", "The pixels are colour, not intensities.", "Choose the original series."),
     Fault("not-finite", "The values hold NaN or infinity.", "Ask for the original series."),
     Fault(

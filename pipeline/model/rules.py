@@ -26,22 +26,29 @@ Number = int | float
 NUMBER_KEYWORDS = (
     "AcquisitionNumber", "Columns", "DiffusionBValue", "EchoNumbers", "EchoTime", "FlipAngle",
     "InversionTime", "KVP", "MagneticFieldStrength", "PixelSpacing", "RepetitionTime", "Rows", "SeriesNumber",
-    "SliceThickness", "SpacingBetweenSlices", "slices",
+    "SliceThickness", "SpacingBetweenSlices", "slices", "volume",
 )  # fmt: skip
-"""Header elements that are numbers, in DICOM's own units (mm, ms, degree, T, kV); `slices` are counted."""
+"""Header elements that are numbers, in DICOM's own units (mm, ms, degree, T, kV); `slices` are counted; `volume` is
+the place, from 0, of a volume in a file that holds several."""
 
 TEXT_KEYWORDS = (
     "BodyPartExamined", "ContrastBolusAgent", "ConvolutionKernel", "ImageType", "MRAcquisitionType",
     "Manufacturer", "ManufacturerModelName", "Modality", "PatientPosition", "ProtocolName", "SOPClassUID",
     "ScanningSequence", "SequenceName", "SequenceVariant", "SeriesDescription", "StationName",
-    "StudyDescription", "Units", "plane",
+    "StudyDescription", "Units", "file", "plane",
 )  # fmt: skip
-"""Header elements that are text, and `plane`, the nearest of `PLANES`, which grouping derives."""
+"""Header elements that are text; `plane`, the nearest of `PLANES`, which grouping derives; `file`, the path below
+SOURCE of an image that is no longer DICOM."""
+
+FILE_KEYWORDS = ("Columns", "PixelSpacing", "Rows", "file", "plane", "slices", "volume")
+"""All that a criterion may ask about an image that is no longer DICOM: its header says no more."""
+
+_FILE_ONLY = {"file", "volume"}
 
 SELECT_KEYWORDS = tuple(sorted(NUMBER_KEYWORDS + TEXT_KEYWORDS))
 """All that a criterion may ask about a series."""
 
-EXPECTED_KEYWORDS = (*NUMBER_KEYWORDS, "voxel_size_mm")
+EXPECTED_KEYWORDS = (*(word for word in NUMBER_KEYWORDS if word != "volume"), "voxel_size_mm")
 """All that the paper may report a range of; `voxel_size_mm` holds for every edge of a voxel."""
 
 PLANES = ("axial", "coronal", "sagittal")
@@ -189,6 +196,23 @@ class Geometry(Rule):
             raise ValueError(
                 "wanted tilt: resample, spacing: resample or missing above 0; without it, leave it out"
             )
+        return self
+
+
+class Source(Rule):
+    """Images that are no longer DICOM: what they are, and what of their paths names the subject."""
+
+    format: Literal["nifti", "nrrd", "mha"] = Field(description="What the images are; masks may be any.")
+    subject: Regex | None = Field(
+        None,
+        description="Found in the path below SOURCE of images and masks; its groups are the subject. "
+        "None: the folder in which an image lies is.",
+    )
+
+    @model_validator(mode="after")
+    def _names_a_subject(self) -> Source:
+        if self.subject is not None and re.compile(self.subject).groups == 0:
+            raise ValueError("wanted a group, in round brackets, around what names the subject")
         return self
 
 
@@ -376,8 +400,20 @@ class TaskRules(Rule):
         min_length=1, description="In published order; the first is the reference grid."
     )
     label: Label
+    source: Source | None = Field(None, description="Images that are no longer DICOM; None: they are DICOM.")
     half_turns: tuple[HalfTurn, ...] = ()
     about: About
+
+    @model_validator(mode="after")
+    def _asks_what_can_be_known(self) -> TaskRules:
+        asked = {keyword for channel in self.channels for keyword in channel.select}
+        if self.source is None and asked & _FILE_ONLY:
+            raise ValueError("wanted file and volume only with source: they are not asked of DICOM")
+        if self.source is not None and asked - set(FILE_KEYWORDS):
+            raise ValueError(f"wanted only {', '.join(FILE_KEYWORDS)} of files that are no longer DICOM")
+        if self.source is not None and any(c.values or c.geometry for c in self.channels):
+            raise ValueError("wanted no values and no geometry of files that are no longer DICOM")
+        return self
 
     @model_validator(mode="after")
     def _is_consistent(self) -> TaskRules:

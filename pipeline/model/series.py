@@ -21,7 +21,7 @@ class Kind(StrEnum):
     RTSTRUCT = "rtstruct"
     """A DICOM RT Structure Set."""
     MASK = "mask"
-    """A label map as NIfTI, NRRD, MetaImage."""
+    """A label map as NIfTI, NRRD, MetaImage; or an image, where a task's rules say so."""
     TABLE = "table"
     """A case table (cases.csv)."""
     OTHER = "other"

@@ -76,6 +76,12 @@ def corner_distance(shape: tuple[int, ...], first: Affine, second: Affine) -> fl
     return float(np.linalg.norm(corners(shape, first) - corners(shape, second), axis=1).max())
 
 
+def spans_space(affine: Affine) -> bool:
+    """Whether the three axes of an affine are finite and span a volume."""
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    return bool(np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) > np.prod(lengths) / 1000)
+
+
 Orientation = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 """For x, y and z in turn: the voxel axis along it, and whether it runs towards R, A, S (1) or away (-1)."""
 

@@ -45,9 +45,9 @@ def explain(rules: TaskRules, published: PublishedSplit | None = None) -> str:
     """
     paragraphs = [
         ("Sources", f"{rules.about.sources} {rules.about.labels}"),
-        ("Selection (ingest, match)", _selection(rules.channels)),
-        ("De-identification (deidentify)", _DEIDENTIFICATION),
-        ("Conversion (convert)", _conversion(rules.channels)),
+        ("Selection (ingest, match)", _selection(rules.channels) if rules.source is None else _files(rules)),
+        ("De-identification (deidentify)", _DEIDENTIFICATION if rules.source is None else _SCRUBBING),
+        ("Conversion (convert)", _conversion(rules.channels) if rules.source is None else _ACCEPTANCE),
         ("Orientation (orient)", _ORIENTATION),
         ("Alignment (align)", _alignment(rules.channels)),
         ("Half turns (fix)", _half_turns(rules.half_turns)),
@@ -87,6 +87,16 @@ _DEIDENTIFICATION = (
     "workspace's key, dates shift by one amount per subject. What conversion needs stays."
 )
 
+_SCRUBBING = (
+    "Of every file voxels and place are read; no text of its header comes through, and how many there were is "
+    "counted. Subjects become pseudonyms under the workspace's key."
+)
+
+_ACCEPTANCE = (
+    "The files place their voxels themselves; one whose qform and sform disagree, whose axes are not at right angles, "
+    "or that says no place is refused. Values are as stored, and what they measure is by rule."
+)
+
 _ORIENTATION = (
     "Axes are permuted and reversed, never resampled, so that the voxels' i, j and k run as closely as possible "
     "towards right, anterior and superior; every voxel keeps its millimetre."
@@ -100,6 +110,25 @@ def _selection(channels: Sequence[Channel]) -> str:
         "series whose header meets all that stands here, without regard to case; when none does, or more than one, "
         "the case is refused until a case table names the series. Patterns are shown without their word limits.",
         *(_channel(number, channel) for number, channel in enumerate(channels)),
+    ]
+    return "\n".join(lines)
+
+
+_FORMATS: Mapping[str, str] = {"nifti": "NIfTI", "nrrd": "NRRD", "mha": "MetaImage"}
+
+
+def _files(rules: TaskRules) -> str:
+    """Return how images that are no longer DICOM are chosen."""
+    source = rules.source
+    subject = "the folder in which its images lie"
+    if source is not None and source.subject is not None:
+        subject = f"what `{source.subject}` finds in the path"
+    form = _FORMATS[source.format] if source is not None else ""
+    lines = [
+        f"The images are no longer DICOM: they are {form} files. A case is of one subject, which is {subject}, under "
+        "the workspace's key. Each channel is the one volume that meets all that stands here, without regard to "
+        "case; when none does, or more than one, the case is refused until a case table names the file.",
+        *(_channel(number, channel) for number, channel in enumerate(rules.channels)),
     ]
     return "\n".join(lines)
 
@@ -118,7 +147,12 @@ def _channel(number: int, channel: Channel) -> str:
     return f"Channel {number}, `{channel.name}` ({_UNITS[channel.quantity]}): {parts}.{reported}"
 
 
-_DERIVED: Mapping[str, str] = {"plane": "the slices' plane", "slices": "the number of slices"}
+_DERIVED: Mapping[str, str] = {
+    "plane": "the slices' plane",
+    "slices": "the number of slices",
+    "file": "the path of the file",
+    "volume": "the volume's place in its file, from 0,",
+}
 """What no header element says, in words."""
 
 _MEASURES: Mapping[str, tuple[str, str]] = {

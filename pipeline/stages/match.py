@@ -159,11 +159,12 @@ def named_stacks(named: str, stacks: Sequence[Stack]) -> list[Stack]:
 
 
 def _is_named(stack: Stack, named: str) -> bool:
-    """Whether a case table's cell names the stack: by Series Instance UID, series number, or folder."""
+    """Whether a case table's cell names the stack: by Series Instance UID, series number, folder or file."""
     if named in (stack.series_uid, str(stack.facts.get("SeriesNumber", ""))):
         return True
     folders = {file.inside.rpartition("/")[0] for file in stack.files}
-    return all(_ends_with(folder, named) for folder in folders)
+    # Of a file that is no longer DICOM the path stands for the series.
+    return _ends_with(stack.series_uid, named) or all(_ends_with(folder, named) for folder in folders)
 
 
 def _ends_with(path: str, tail: str) -> bool:

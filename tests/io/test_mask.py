@@ -12,7 +12,7 @@ import pytest
 import SimpleITK
 
 from pipeline.io.mask import MOST_VALUES, companion_name, is_mask, read_label_names, read_mask
-from pipeline.model.errors import CurationError
+from pipeline.model.errors import CurationError, LabelError
 from pipeline.model.rules import Label, LabelClass
 from pipeline.model.volume import Grid
 from pipeline.stages.label import label
@@ -156,6 +156,13 @@ def test_axes_that_span_no_volume_are_refused() -> None:
     blob = bytearray(nifti())
     blob[312:328] = bytes(16)
     assert code(bytes(blob), "x.nii") == "missing-geometry"
+
+
+def test_a_nifti_mask_of_several_volumes_is_refused() -> None:
+    made = nib.Nifti1Image(np.ones((2, 3, 4, 2), np.uint8), np.eye(4))
+    with pytest.raises(LabelError) as refusal:
+        read_mask(made.to_bytes(), "label.nii")
+    assert refusal.value.code == "label-unsupported"
 
 
 def test_another_ending_is_refused_without_quoting_the_name() -> None:

@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from pipeline.io.niftimask import read_nifti
+from pipeline.io.niftimask import outline, read_nifti
 from pipeline.model.errors import CurationError
 
 DATA = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
@@ -58,6 +58,22 @@ def test_a_pair_is_read_from_both_its_files() -> None:
     assert code(image().to_bytes(), voxels) == "label-unsupported"
 
 
+def test_an_outline_is_told_from_the_header_alone() -> None:
+    told = outline(image(np.stack([DATA, DATA], axis=-1)).to_bytes()[:400])
+    assert (told.volumes, told.shape) == (2, DATA.shape)
+    assert np.allclose(told.affine, AFFINE, atol=1e-6)
+
+
+def test_texts_of_the_header_are_counted_and_never_returned() -> None:
+    made = image()
+    assert read_nifti(made.to_bytes()).texts == 0
+    made.header["descrip"] = b"DOE^JANE"
+    made.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"DOE^JANE"))
+    raster = read_nifti(made.to_bytes())
+    assert raster.texts == 2
+    assert not raster.fields
+
+
 def test_scaling_is_applied() -> None:
     made = image()
     made.header.set_slope_inter(0.5, 1)
@@ -66,9 +82,12 @@ def test_scaling_is_applied() -> None:
     assert np.array_equal(read_nifti(bytes(raw)).layers[0], DATA * 0.5 + 1)
 
 
-def test_trailing_axes_of_one_place_are_dropped_and_others_refused() -> None:
+def test_trailing_axes_of_one_place_are_dropped_one_of_volumes_gives_layers_and_two_are_refused() -> None:
     assert read_nifti(image(DATA[..., None, None]).to_bytes()).layers.shape == (1, 2, 3, 4)
-    assert code(image(np.stack([DATA, DATA], axis=-1)).to_bytes()) == "label-unsupported"
+    several = read_nifti(image(np.stack([DATA, DATA + 1], axis=-1)[..., None, :]).to_bytes())
+    assert several.layers.shape == (2, 2, 3, 4)
+    assert np.array_equal(several.layers[1], DATA + 1)
+    assert code(image(np.zeros((2, 3, 4, 2, 2), np.int16)).to_bytes()) == "label-unsupported"
     assert code(image(DATA[..., 0]).to_bytes()) == "label-unsupported"
 
 

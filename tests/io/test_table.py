@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.io.ruleset import load_rules
-from pipeline.io.table import CaseTable, TableRow, read_table
+from pipeline.io.table import CaseTable, TableRow, read_table, write_table
 from pipeline.model.errors import CurationError, UsageError
 from pipeline.model.plan import Candidate
 from pipeline.model.rules import TaskRules
@@ -153,3 +153,12 @@ def test_every_refusal_is_one_of_ours(tmp_path: Path) -> None:
     for text in (b"\x00", b'"', b"a" * 200_000):
         with pytest.raises(CurationError):
             table(tmp_path, text)
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+49", "-1", "@x", "'=x", "''-1", "'quoted", "plain", "a=b", ""])
+def test_no_cell_is_a_formula_and_each_comes_back_as_it_was(tmp_path: Path, cell: str) -> None:
+    path = tmp_path / "cases.csv"
+    write_table(path, [{"task": TASK, "case": "prostate_00", "subject": f"{cell}", "study": "1.2"}])
+    written = path.read_text().splitlines()[1].split(",")[2]
+    assert written[:1] not in ("=", "+", "-", "@")
+    assert read_table(path, None).rows[0].subject == cell

@@ -140,3 +140,29 @@ def test_a_label_is_handed_out_once_and_keeps_its_order() -> None:
 
     assert list(found[0].labels) == labels
     assert [list(one.labels) for one in found[1:]] == [[], []]
+
+
+def test_folders_of_the_same_name_in_two_sources_are_two_folders() -> None:
+    def below(root: str, inside: str, kind: Kind = Kind.IMAGE) -> SourceFile:
+        return SourceFile(SourceRef(f"/{root}/{inside}", None, "", 0), inside, None, kind)
+
+    def stack(root: str, subject: str) -> Stack:
+        facts = {"PatientID": subject, "StudyInstanceUID": "1", "SeriesInstanceUID": subject}
+        return Stack((below(root, "p1/ct/1"),), facts)
+
+    stacks = [stack("north", "4711"), stack("south", "4712")]
+    assert owner(stacks, below("north", "p1/mask.nii", Kind.MASK)) == "4711 1"
+    assert owner(stacks, below("south", "p1/mask.nii", Kind.MASK)) == "4712 1"
+    # A source of drawings alone says by its folders whose they are, where that is one.
+    assert owner(stacks, below("drawings", "p1/mask.nii", Kind.MASK)) is None
+    assert owner(stacks[:1], below("drawings", "p1/mask.nii", Kind.MASK)) == "4711 1"
+
+
+def test_a_mask_that_bears_a_subject_is_of_that_one_or_of_none() -> None:
+    def borne(subject: str) -> SourceFile:
+        ref = SourceRef("/4711/mask.nii", None, "", 0)
+        return SourceFile(ref, "4711/mask.nii", None, Kind.MASK, None, {"PatientID": subject})
+
+    stacks = [image("4711", "1", "1.1", "4711/ct/1"), image("4712", "1", "2.1", "4712/ct/1")]
+    assert owner(stacks, borne("4712")) == "4712 1"
+    assert owner(stacks, borne("4713")) is None
