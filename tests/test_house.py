@@ -78,6 +78,18 @@ PLANTS = (
     ("Audit shares no code with what it audits", "audit/__init__.py", "from pipeline.io import nifti"),
     ("Audit shares no code with what it audits", "audit/tar.py", "import pipeline.case"),
     ("Audit shares no code with what it audits", "audit/tar.py", "import nibabel"),
+    ("The second reader shares no code with the first", "secondreader/reading.py", "import pydicom"),
+    (
+        "The second reader shares no code with the first",
+        "secondreader/niix.py",
+        "import pipeline.model.volume",
+    ),
+    ("Imports go down, and every module has a floor", "secondreader/reading.py", "import pipeline.io.dicom"),
+    (
+        "Imports go down, and every module has a floor",
+        "secondreader/niix.py",
+        "import pipeline.stages.convert",
+    ),
     (
         "The phantom shares no code with the rooms that are judged by it",
         "demo/__init__.py",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -50,7 +50,8 @@ class AuditReport:
 
     `bytes` counts TAR bytes, `sources` source files hashed again, `unlisted` the findings beyond the limit.
     `signature` is none, unchecked (no key was trusted), trusted, stripped, altered, or other key.
-    `recomputed` names the cases, as (task, case), that were made again from their sources.
+    `recomputed` names the cases, as (task, case), that were made again from their sources. `second_reader` counts the
+    channels that were read again by each other reader, and for each reason those that none could have a say on.
     """
 
     findings: tuple[Finding, ...]
@@ -62,6 +63,7 @@ class AuditReport:
     unlisted: int = 0
     signature: str = "none"
     recomputed: tuple[tuple[str, str], ...] = ()
+    second_reader: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def holds(self) -> bool:
@@ -85,6 +87,7 @@ class AuditReport:
             "signature": self.signature,
             "recomputed": [list(case) for case in self.recomputed],
             "counts": self.counts,
+            "second_reader": dict(sorted(self.second_reader.items())),
             "findings": [finding.to_json() for finding in self.findings],
             "unlisted": self.unlisted,
         }
@@ -103,6 +106,7 @@ class Run:
     signature: str = "none"
     counts: Counter[str] = field(default_factory=Counter)
     digests: dict[str, str] = field(default_factory=dict)
+    second_reader: Counter[str] = field(default_factory=Counter)
 
     def add(self, finding: Finding) -> None:
         """Take a finding; beyond the limit of its task it is only counted."""
@@ -118,8 +122,9 @@ class Run:
         """Return what was gathered."""
         tars, members, cases, size, sources = (self.counts[name] for name in _COUNTED)
         return AuditReport(
-            tuple(self.findings), tars, members, cases, size, sources, self.unlisted, self.signature
-        )
+            tuple(self.findings), tars, members, cases, size, sources, self.unlisted, self.signature,
+            second_reader=dict(self.second_reader),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

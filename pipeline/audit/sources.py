@@ -15,6 +15,7 @@ from typing import Any
 from pipeline.audit.document import kind_of, parsed
 from pipeline.audit.files import hashed, lines_of, opened
 from pipeline.audit.report import Run, Spot, failure, reporting
+from pipeline.audit.rereading import Origin, read_again
 from pipeline.audit.schema import schema_faults
 from pipeline.model.errors import EvidenceError, UsageError
 from pipeline.model.identified import Key
@@ -47,6 +48,14 @@ class _Plan:
     case: str
     subset: str
     sources: Mapping[str, Sequence[_Source]]
+    frames: Mapping[str, Sequence[tuple[int, int]]]
+
+    def origins(self) -> dict[str, Origin]:
+        """Return where each channel, and the label, came from."""
+        return {
+            name: Origin([(s.path, s.member, s.size) for s in sources], self.frames.get(name, ()))
+            for name, sources in self.sources.items()
+        }
 
 
 def read_key(workspace: Path) -> Key:
@@ -84,7 +93,10 @@ def audit_sources(name: str, files: Mapping[str, Path], chain: Chain) -> None:
             if line["kind"] == "case":
                 chain.tell(f"{line['task']}: sources of {line['case']}")
                 with reporting(here, "ingest"):
-                    _audit_case_sources(line, _planned_at(plan, place), chain, here)
+                    planned = _planned_at(plan, place)
+                    _audit_case_sources(line, planned, chain, here)
+                    tar = files.get(f"{line['task']}.tar")
+                    read_again(line, planned.origins(), tar, chain.workspace / "private", here)
         for case in sorted(places):
             spot.at("", case).report("ingest", wanted="a line for every planned case", found="none")
 
@@ -134,8 +146,9 @@ def _plan_of(line: Mapping[str, Any]) -> _Plan:
         if line["label"] is not None:
             refs = [line["label"].get(part) for part in ("ref", "data", "names")]
             sources["label"] = [_Source(*ref) for ref in refs if ref is not None]
-        return _Plan(line["case"], line["subset"], sources)
-    except (KeyError, TypeError, AttributeError):
+        frames = {name: [(file, frame) for file, frame in of] for name, of in line.get("frames", {}).items()}
+        return _Plan(line["case"], line["subset"], sources, frames)
+    except (KeyError, TypeError, AttributeError, ValueError):
         raise failure("a plan that names each case's sources", "a line that does not") from None
 
 
