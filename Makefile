@@ -75,7 +75,7 @@ accept: demo accept-venv ## do MONAI, nnU-Net and SimpleITK take the demo's TARs
 
 lock: ## pin anew: constraints.txt, constraints-accept.txt
 	@uv=$$($(FIND_UV)); \
-	$$uv $(COMPILE) pyproject.toml --extra dev -o constraints.txt; \
+	$$uv $(COMPILE) pyproject.toml --extra dev --extra cluster -o constraints.txt; \
 	$$uv $(COMPILE) .ci/accept.in --excludes .ci/accept.without -o constraints-accept.txt
 
 # From nothing, because a store or sources that stand would hide what code makes now.

@@ -6,6 +6,7 @@ import re
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from pipeline.io.ruleset import canonical_form
 from pipeline.io.source import read_refs
 from pipeline.io.workspace import Workspace, open_workspace
 from pipeline.model.deid import Policy
-from pipeline.model.errors import CurationError, LabelError
+from pipeline.model.errors import CurationError, LabelError, SourceError
 from pipeline.model.identified import Identified, Key
 from pipeline.model.plan import CasePlan, LabelSource
 from pipeline.model.record import Finished, Json, Note, Outcome, Refusal, Step
@@ -54,6 +55,7 @@ _DECIDES = ("name", "quantity", "values", "scale", "geometry")
 _COMPUTES = ("numpy", "SimpleITK", "pydicom", "nibabel", "python-gdcm", "pylibjpeg-openjpeg", "pyjpegls")
 
 
+@cache
 def software() -> dict[str, Json]:
     """Return the versions of all that computes a released byte."""
     versions: dict[str, Json] = {name: version(name) for name in _COMPUTES}
@@ -332,6 +334,14 @@ def entry_of(order: Order) -> str:
     return store.entry_name(order.key, order.action())
 
 
+def found_finished(workspace: Workspace, order: Order) -> Finished | None:
+    """Return a case that stands in the store, whole by its digests; None when it must be made."""
+    entry = entry_of(order)
+    if store.find(workspace.store, entry) is None:
+        return None
+    return Finished(order.plan.task, order.plan.case, entry, False, tuple(order.plan.warnings))
+
+
 @dataclass(frozen=True, slots=True)
 class Orders:
     """What all cases of a task have in common."""
@@ -357,16 +367,30 @@ def read_order(workspace: Workspace, request: Request) -> Order:
     return Orders.of(workspace, rules).order(CasePlan.from_json(read_line_at(path, request.offset)))
 
 
+def admit(plan: CasePlan, memory: int | None) -> None:
+    """Refuse a case that cannot fit, with the number it needs."""
+    need = plan.memory_need()
+    if memory is not None and need > memory:
+        raise SourceError(
+            "case-too-large", wanted=f"a worker with {_mib(need)} MiB for a case", found=f"{_mib(memory)} MiB"
+        )
+
+
+def _mib(count: int) -> int:
+    return -(-count // 2**20)
+
+
 def _place(bug: Exception) -> str:
     """Return where a bug came up, without its text, which may quote what was being handled."""
     frame = traceback.extract_tb(bug.__traceback__)[-1]
     return f"{Path(frame.filename).name}:{frame.lineno}"
 
 
-def run(request: Request, tell: Callable[[str], None]) -> Outcome:
+def run(request: Request, tell: Callable[[str], None], memory: int | None = None) -> Outcome:
     """Make one case, or find it finished; whatever is wrong with it becomes a refusal.
 
-    Nothing a case leaves in memory outlives it, and nothing of its identity is in the outcome.
+    Nothing a case leaves in memory outlives it, and nothing of its identity is in the outcome. One that by its
+    number of voxels needs more than `memory` bytes is not begun; None means that there is no such limit.
     """
     journal = Journal(tell)
     try:
@@ -375,6 +399,7 @@ def run(request: Request, tell: Callable[[str], None]) -> Outcome:
         entry = entry_of(order)
         was_made = store.find(workspace.store, entry) is None
         if was_made:
+            admit(order.plan, memory)
             image, labelled = walk(order, journal)
             journal.enter("store")
             files = encode(image, labelled)
@@ -384,6 +409,9 @@ def run(request: Request, tell: Callable[[str], None]) -> Outcome:
             store.put(workspace.store, entry, record, contents)
     except CurationError as error:
         return Refusal.of(error, task=request.task, case=request.case, stage=journal.stage)
+    except MemoryError:
+        # No bug, and nothing that can be told from here: who set the limit says what it means.
+        raise
     except Exception as bug:  # noqa: BLE001 - a bug met in one case is an outcome of it, and the others go on
         return Refusal(
             request.task,

@@ -29,12 +29,15 @@ from pipeline.compare import compare as compare_sides
 from pipeline.compare.page import in_words as comparison_in_words
 from pipeline.compare.page import page as comparison_page
 from pipeline.index import index as index_sources
+from pipeline.io.certificates import DAYS, make_certificates
+from pipeline.io.clusterfile import cluster_schema, load_cluster, reached
 from pipeline.io.dicom import hush
 from pipeline.io.durable import write_bytes
 from pipeline.io.ruleset import load_rules, load_task, rules_schema
 from pipeline.io.signature import SigningKey, load_signing_key
 from pipeline.io.table import write_table
 from pipeline.io.workspace import Workspace, create, locked, open_workspace
+from pipeline.model.clusterfile import ClusterFile
 from pipeline.model.errors import FAULTS, CurationError, RulesError, UsageError
 from pipeline.model.identified import Key
 from pipeline.model.record import Refusal
@@ -160,15 +163,43 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 sources_argument = click.argument(
     "sources", nargs=-1, required=True, metavar="SOURCE...", type=click.Path(exists=False, path_type=Path)
 )
-scheduler_option = click.option(
-    "--scheduler", metavar="ADDRESS", help="Use the workers of this Dask scheduler, tcp://host:port, instead."
-)
 workers_option = click.option(
     "--workers",
     type=click.IntRange(1),
     default=None,
     help="Processes; 1 works in this one. Default: one a processor.",
 )
+scheduler_option = click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Use the workers of this Dask scheduler, tls://host:port, instead.",
+)
+cluster_option = click.option(
+    "--cluster",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Start workers as this file says: SLURM, PBS, SGE, LSF, Kubernetes, two zones.",
+)
+tls_option = click.option(
+    "--tls",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Certificates for --scheduler, from curate cluster certs.",
+)
+plain_tcp_option = click.option(
+    "--plain-tcp",
+    is_flag=True,
+    help="Let --scheduler go without TLS to another machine: anybody can listen in.",
+)
+
+
+def where_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that say where cases are made; `_where` reads them."""
+    for option in (plain_tcp_option, tls_option, cluster_option, scheduler_option, workers_option):
+        command = option(command)
+    return command
+
+
 allow_option = click.option(
     "--allow-refusals",
     type=click.IntRange(0),
@@ -305,15 +336,14 @@ def _show_refusals(refusals: Sequence[Refusal]) -> None:
 @curate.command(epilog="Example: curate build -w ws --workers 4")
 @workspace_option
 @tasks_option
-@workers_option
-@scheduler_option
+@where_options
 @allow_option
 @json_option
 def build(folder: Path, tasks: tuple[str, ...], allow_refusals: int, as_json: bool, **where: Any) -> int:
     """Make every planned case; what is finished already is not made again."""
     workspace = open_workspace(folder)
     with locked(workspace):
-        built = _build(workspace, tasks, where["scheduler"] or where["workers"])
+        built = _build(workspace, tasks, _where(where))
     code = _refusal_code(built.refusals, allow_refusals)
     line = f"Made {built.made} cases, {built.reused} were there, refused {len(built.refusals)}. Next: curate pack"
     return _end(built.to_json(), as_json, f"{line} -w {folder} -r RELEASE", code)
@@ -326,7 +356,23 @@ def _refusal_code(refusals: Sequence[Refusal], allowed: int) -> int:
     return REFUSED if len(refusals) > allowed else 0
 
 
-def _build(workspace: Workspace, tasks: Sequence[str], workers: int | str | None) -> releases.Built:
+def _where(options: Mapping[str, Any]) -> int | ClusterFile | None:
+    """Return what the options of `where_options` say; None leaves it to the settings."""
+    named = [name for name in ("workers", "scheduler", "cluster") if options[name] is not None]
+    if len(named) > 1:
+        raise UsageError(
+            "bad-usage", wanted="one of --workers, --scheduler, --cluster", found=" and ".join(named)
+        )
+    if options["cluster"] is not None:
+        return load_cluster(options["cluster"])
+    if options["scheduler"] is not None:
+        tls = None if options["tls"] is None else str(options["tls"].resolve())
+        return reached(options["scheduler"], tls, plain_tcp=options["plain_tcp"])
+    workers: int | None = options["workers"]
+    return workers
+
+
+def _build(workspace: Workspace, tasks: Sequence[str], workers: int | ClusterFile | None) -> releases.Built:
     total = sum(len(task.requests) for task in releases.planned(workspace, tasks))
     count = workers or workspace.settings().workers or os.cpu_count() or 1
     done = 0
@@ -410,8 +456,7 @@ def _pack(
 )
 @rules_option
 @cases_option
-@workers_option
-@scheduler_option
+@where_options
 @allow_option
 @json_option
 def release(
@@ -430,7 +475,7 @@ def release(
         plans = plan_tasks(workspace, tasks, rules=options["rules"], cases=options["cases"])
         _show_plans(plans)
         names = [made.task for made in plans]
-        built = _build(workspace, names, options["scheduler"] or options["workers"])
+        built = _build(workspace, names, _where(options))
         packed = _pack(workspace, target, names)
     report = _audit(target, folder)
     code = _refusal_code(built.refusals, options["allow_refusals"])
@@ -621,6 +666,39 @@ def _exported(made: export.Exported, as_json: bool, done: str) -> int:
         f"{done}, refused {len(made.refused)}. Files: {fates}.",
         REFUSED if made.is_incomplete else 0,
     )
+
+
+@curate.group()
+def cluster() -> None:
+    """Check cluster files, print their JSON Schema, make the certificates of a cluster."""
+
+
+@cluster.command("check", epilog="Example: curate cluster check cluster.yaml")
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+def cluster_check(file: Path, as_json: bool) -> int:
+    """Read a cluster file strictly; every fault with its place."""
+    read = load_cluster(file)
+    document = {"zones": read.zones, "groups": {name: group.kind for name, group in read.groups.items()}}
+    return _end(document, as_json, f"{file.name}: well. Next: curate build -w WORKSPACE --cluster {file}")
+
+
+@cluster.command("schema", epilog="Example: curate cluster schema > cluster.schema.json")
+@json_option
+def cluster_schema_command(as_json: bool) -> int:
+    """Print the JSON Schema of a cluster file."""
+    _print_json(cluster_schema())
+    return 0
+
+
+@cluster.command("certs", epilog="Example: curate cluster certs tls")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR")
+@json_option
+def cluster_certs(folder: Path, as_json: bool) -> int:
+    """Make a CA and the certificates by which client, scheduler and workers know each other."""
+    made = make_certificates(folder)
+    line = f"Certificates written, for {DAYS} days; whoever reads {folder} can run code on the cluster."
+    return _end({"ca": str(made.ca), "days": DAYS}, as_json, line)
 
 
 @curate.group()

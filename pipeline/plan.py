@@ -17,7 +17,7 @@ from pipeline.io.table import NOT_CHANNELS, CaseTable, TableRow, read_table
 from pipeline.io.workspace import Workspace
 from pipeline.model.errors import CurationError, RulesError, SelectionError, UsageError, fate_of
 from pipeline.model.identified import Key
-from pipeline.model.plan import Candidate, CasePlan, Choice, LabelSource, refs_and_frames
+from pipeline.model.plan import Candidate, CasePlan, Choice, LabelSource, refs_and_frames, voxels_of
 from pipeline.model.record import Json, Refusal
 from pipeline.model.rules import TaskRules
 from pipeline.model.series import Fate, Kind, SourceFile, SourceRef, Stack
@@ -411,6 +411,7 @@ def _line(draft: Draft, candidate: Candidate, dealt: tuple[str, str], key: Key) 
         label=label,
         half_turn=_turn(draft.loaded, case, choice),
         warnings=tuple(choice.warnings),
+        voxels={name: voxels_of(stack) for name, stack in choice.channels.items()},
     )
 
 

@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline import cluster, metadata
-from pipeline.case import Orders, Request, entry_of, software
+from pipeline.case import Orders, Request, entry_of, found_finished, software
 from pipeline.io import ledger, store, tarball
 from pipeline.io.document import canonical, digest_of, merkle_root
 from pipeline.io.durable import sweep, write_bytes
+from pipeline.io.runlog import RunLog, ending, merge
 from pipeline.io.signature import ENVELOPE, SIGNATURE, SigningKey, sign
 from pipeline.io.workspace import Workspace
+from pipeline.model.clusterfile import ClusterFile
 from pipeline.model.errors import UsageError
 from pipeline.model.plan import CasePlan
-from pipeline.model.record import Json, Refusal
+from pipeline.model.record import Finished, Json, Outcome, Refusal
 from pipeline.model.rules import PublishedSplit, TaskRules
 from pipeline.model.series import Fate
 from pipeline.stages.package import Package, package
 
 MANIFEST_FORMAT = "curate-manifest/1"
 RELEASE_FORMAT = "curate-release/1"
+
+_READERS = 4
+"""Threads that look through the store: reading and hashing let the interpreter go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +119,7 @@ def build(
     workspace: Workspace,
     tasks: Sequence[str],
     *,
-    workers: int | str,
+    workers: int | str | ClusterFile,
     told: cluster.StageTold,
     ended: Callable[[], None],
 ) -> Built:
@@ -121,9 +129,8 @@ def build(
     """
     plans = planned(workspace, tasks)
     _sweep(workspace)
-    requests = [request for plan in plans for request in plan.requests]
     finished, refusals, warnings = Counter[bool](), [], []
-    for outcome in cluster.run_cases(requests, workers=workers, scratch=workspace.scratch, told=told):
+    for outcome in _outcomes(workspace, plans, workers, told):
         ended()
         if isinstance(outcome, Refusal):
             refusals.append(outcome)
@@ -135,6 +142,31 @@ def build(
     _update_fates(workspace, {plan.task for plan in plans}, refusals)
     every = [*(refusal for plan in plans for refusal in plan.refusals), *refusals]
     return Built(finished[True], finished[False], every, sorted(warnings))
+
+
+def _outcomes(
+    workspace: Workspace, plans: Sequence[Planned], workers: int | str | ClusterFile, told: cluster.StageTold
+) -> Iterator[Outcome]:
+    """Yield how each planned case ended: first those that stand in the store, then what workers are started for."""
+    runs = workspace.runs / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}"
+    log, waiting = RunLog(runs), []
+    for plan in plans:
+        for request, found in zip(plan.requests, _standing(workspace, plan), strict=True):
+            if found is None:
+                waiting.append(request)
+            else:
+                log.append(ending(found))
+                yield found
+    log.close()
+    yield from cluster.run_cases(waiting, workers=workers, workspace=workspace, runs=runs, told=told)
+    merge(runs)
+
+
+def _standing(workspace: Workspace, plan: Planned) -> Iterator[Finished | None]:
+    """Yield for each case of a plan what stands in the store, whole by its digests."""
+    orders = Orders.of(workspace, plan.rules)
+    with ThreadPoolExecutor(_READERS) as pool:
+        yield from pool.map(lambda case: found_finished(workspace, orders.order(case)), plan.plans)
 
 
 def _sweep(workspace: Workspace) -> None:

@@ -14,6 +14,7 @@ from pipeline.demo import make
 from pipeline.index import index
 from pipeline.io.document import read_line_at
 from pipeline.io.workspace import Workspace, create
+from pipeline.model.errors import SourceError
 from pipeline.model.plan import CasePlan
 from pipeline.model.record import Finished, Refusal
 from pipeline.model.rules import TaskRules
@@ -160,3 +161,28 @@ def test_a_bug_met_in_a_case_is_its_outcome_and_says_where_not_what(
     assert isinstance(outcome, Refusal)
     assert (outcome.code, outcome.found) == ("bug", "ValueError")
     assert person not in json.dumps(outcome.to_json())
+
+
+def test_a_case_that_cannot_fit_is_not_begun_and_says_what_it_needs(
+    workspace: Workspace, request_: Request
+) -> None:
+    made = order(workspace, request_)
+    need = made.plan.memory_need()
+    rows_columns_slices = max(made.plan.voxels.values())
+    assert need > 40 * rows_columns_slices > 0
+    case.admit(made.plan, need)
+    case.admit(made.plan, None)
+    with pytest.raises(SourceError, match=f"a worker with {-(-need // 2**20)} MiB") as refused:
+        case.admit(made.plan, need - 1)
+    assert refused.value.code == "case-too-large"
+
+
+def test_memory_that_is_short_is_no_bug_of_the_case(
+    workspace: Workspace, request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(case, "read_order", fails)
+    with pytest.raises(MemoryError):
+        case.run(request_, lambda stage: None)

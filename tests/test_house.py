@@ -68,7 +68,7 @@ PLANTS = (
     ("Imports go down, and every module has a floor", "io/nifti.py", "import pipeline.stages"),
     ("Imports go down, and every module has a floor", "stages/__init__.py", "import pipeline.io.document"),
     ("Imports go down, and every module has a floor", "case.py", "import pipeline.cluster"),
-    ("Imports go down, and every module has a floor", "cluster.py", "import pipeline.release"),
+    ("Imports go down, and every module has a floor", "cluster/__init__.py", "import pipeline.release"),
     ("Imports go down, and every module has a floor", "release.py", "import pipeline.audit"),
     ("Imports go down, and every module has a floor", "index.py", "import pipeline.plan"),
     ("Imports go down, and every module has a floor", "helpers.py", ""),

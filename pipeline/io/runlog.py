@@ -19,7 +19,7 @@ from typing import Any
 
 from pipeline.io.document import canonical, write_lines
 from pipeline.io.durable import refusing_full_disk
-from pipeline.model.record import Json
+from pipeline.model.record import Finished, Json, Outcome
 
 SUM = "sum"
 """The key of a line's checksum: the first 16 hex digits of the SHA-256 of the canonical line without it."""
@@ -38,16 +38,23 @@ class RunLog:
         self._file = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
 
     def append(self, document: Mapping[str, Json]) -> None:
-        """Write one line, with the time in ms as `at`; when this returns it is on the disk."""
+        """Write one line, with the time in ms as `at`: it outlives the process, but not a power cut."""
         said: dict[str, Json] = {**document, "at": time.time_ns() // 10**6}
         line = canonical({**said, SUM: _sum(said)}) + b"\n"
         with refusing_full_disk():
             os.write(self._file, line)
-            os.fsync(self._file)
 
     def close(self) -> None:
         """Say no more."""
         os.close(self._file)
+
+
+def ending(outcome: Outcome) -> dict[str, Json]:
+    """Return what a line says of how a case ended: made, reused, or refused with its code and room."""
+    about: dict[str, Json] = {"task": outcome.task, "case": outcome.case}
+    if isinstance(outcome, Finished):
+        return {**about, "end": "made" if outcome.was_made else "reused"}
+    return {**about, "end": "refused", "code": outcome.code, "stage": outcome.stage}
 
 
 def _sum(document: Mapping[str, Json]) -> str:

@@ -93,6 +93,16 @@ class Workspace:
         return self.private / "scratch"
 
     @property
+    def crashes(self) -> Path:
+        """What processes said that crashed at a case: C libraries may quote what they read."""
+        return self.private / "crashes"
+
+    @property
+    def runs(self) -> Path:
+        """One folder a build: how each case ended, and where (`io/runlog`); no identity."""
+        return self.root / "runs"
+
+    @property
     def store(self) -> Path:
         """Finished cases; no identity."""
         return self.root / "store"

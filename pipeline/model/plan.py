@@ -10,6 +10,10 @@ from pipeline.model.series import Kind, SourceFile, SourceRef, Stack
 
 TRAINING, TEST = "training", "test"
 
+_BASE_BYTES = 64 * 2**20
+_BYTES_A_VOXEL = 40
+_BYTES_KEPT = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -40,6 +44,12 @@ def refs_and_frames(stack: Stack) -> tuple[tuple[SourceRef, ...], tuple[tuple[in
     place = {ref: number for number, ref in enumerate(refs)}
     frames = tuple((place[file.ref], file.frame) for file in stack.files if file.frame is not None)
     return refs, frames
+
+
+def voxels_of(stack: Stack) -> int:
+    """Return rows x columns x slices of a stack, as its headers say."""
+    rows, columns = (int(stack.facts.get(name) or 0) for name in ("Rows", "Columns"))
+    return rows * columns * len(stack.files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +105,16 @@ class CasePlan:
     label: LabelSource | None
     half_turn: Mapping[str, str] | None
     warnings: Sequence[str]
+    voxels: Mapping[str, int] = field(default_factory=dict)
+    """Channel -> rows x columns x slices; an estimate of what the case needs, nothing that decides its bytes."""
+
+    def memory_need(self) -> int:
+        """Return how many bytes of memory the case needs at most, estimated from its number of voxels."""
+        return (
+            _BASE_BYTES
+            + _BYTES_A_VOXEL * max(self.voxels.values(), default=0)
+            + _BYTES_KEPT * sum(self.voxels.values())
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the line as one JSON object."""
@@ -109,6 +129,7 @@ class CasePlan:
             "label": None if self.label is None else self.label.to_json(),
             "half_turn": None if self.half_turn is None else dict(self.half_turn),
             "warnings": list(self.warnings),
+            "voxels": dict(self.voxels),
         }
 
     @classmethod
@@ -121,5 +142,5 @@ class CasePlan:
         }
         return cls(
             line["task"], line["case"], line["subset"], line["subject"], channels, frames, label,
-            line["half_turn"], tuple(line["warnings"]),
+            line["half_turn"], tuple(line["warnings"]), line["voxels"],
         )  # fmt: skip

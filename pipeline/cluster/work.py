@@ -1,0 +1,108 @@
+"""What is done where a case is made: one call in a confined child, its end as an outcome, a line in the run's log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from pipeline import case
+from pipeline.case import Request
+from pipeline.confined import Confined, End, Ended, Limits
+from pipeline.io.dicom import hush
+from pipeline.io.runlog import RunLog, ending
+from pipeline.model.record import Outcome, Refusal
+
+Tell: TypeAlias = Callable[[str], None]
+
+TRIES = 2
+"""How often a case may crash: once may be the machine's fault, twice is the case's."""
+
+_OF_ITS_OWN = 256 * 2**20
+"""Bytes of a worker's memory that are not its child's to fill: worker, fork server, an idle child."""
+
+_PRELOAD = ("pipeline.cluster.work",)
+
+_CODES = {End.CRASH: "case-crashed", End.MEMORY: "memory-short", End.TIMEOUT: "case-timeout"}
+_WANTED = {
+    End.CRASH: "a case that does not end its process",
+    End.MEMORY: "a case that fits",
+    End.TIMEOUT: "a case that ends",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What holds for every case of a run: where crashes leave their log, where outcomes are told, how long it may take.
+
+    `logs` is below `root`, the workspace, or beside it: a refusal names it from there.
+    """
+
+    root: str
+    logs: str
+    runs: str
+    seconds: float
+
+
+class Bench:
+    """Where one case after the other is made: a child process and a log, both of this process alone."""
+
+    def __init__(self, terms: Terms, memory: int | None) -> None:
+        self.terms = terms
+        # What cannot fit a child at all is refused by its estimate; a child needs something to start with.
+        self.memory = None if memory is None else max(memory - _OF_ITS_OWN, _OF_ITS_OWN)
+        self._confined = Confined(Limits(self.memory, terms.seconds), _PRELOAD)
+        self._log: RunLog | None = None
+
+    def make(self, request: Request, tell: Tell) -> Outcome:
+        """Return how a case ended, whatever it did to its process."""
+        outcome: Outcome = self.attempt(_make, (request, self.memory), request, tell)
+        self.note(outcome)
+        return outcome
+
+    def attempt(
+        self, function: Callable[..., Any], arguments: Sequence[Any], request: Request, tell: Tell
+    ) -> Any:
+        """Return what a function returned in the child, or the refusal that its end means for the case."""
+        log = Path(self.terms.logs) / f"{request.task}-{request.case}.log"
+        room = "open"
+
+        def hear(stage: str) -> None:
+            nonlocal room
+            room = stage
+            tell(stage)
+
+        for _ in range(TRIES):
+            ended = self._confined.call(function, *arguments, tell=hear, log=log)
+            if ended.how is not End.CRASH:
+                break
+        if ended.how is End.DONE:
+            return ended.value
+        if ended.how is End.REFUSED:
+            return Refusal.of(ended.value, task=request.task, case=request.case, stage=room)
+        return self._refusal(ended, Refusal(request.task, request.case, room, "", "", ""), log)
+
+    def _refusal(self, ended: Ended, about: Refusal, log: Path) -> Refusal:
+        place = log.relative_to(self.terms.root) if log.is_relative_to(self.terms.root) else Path(log.name)
+        found = f"{ended.words}, {TRIES} times" if ended.how is End.CRASH else ended.words
+        return replace(
+            about, code=_CODES[ended.how], wanted=_WANTED[ended.how], found=found, where=place.as_posix()
+        )
+
+    def note(self, outcome: Outcome) -> None:
+        """Write an outcome into this process's part of the run's log."""
+        if self._log is None:
+            self._log = RunLog(Path(self.terms.runs))
+        self._log.append(ending(outcome))
+
+    def close(self) -> None:
+        """End child and log."""
+        self._confined.close()
+        if self._log is not None:
+            self._log.close()
+
+
+def _make(request: Request, memory: int | None, tell: Tell) -> Outcome:
+    hush()
+    return case.run(request, tell, memory)

@@ -1,0 +1,111 @@
+"""Which groups open, with which protection; job scripts as batch systems get them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.cluster import places
+from pipeline.cluster.places import Grounds, is_loopback, opened
+from pipeline.io.clusterfile import load_cluster, reached
+from pipeline.model.errors import UsageError
+
+CLUSTERS = Path(__file__).parents[2] / "docs/clusters"
+
+
+@pytest.fixture
+def grounds(tmp_path: Path) -> Grounds:
+    return Grounds(tmp_path / "scratch", tmp_path / "jobs", tmp_path / "tls")
+
+
+@pytest.mark.parametrize(
+    "address", ["tcp://127.0.0.1:1", "tcp://127.9.9.9:1", "tls://[::1]:1", "tcp://localhost:1"]
+)
+def test_an_address_of_this_machine_is_loopback(address: str) -> None:
+    assert is_loopback(address)
+
+
+@pytest.mark.parametrize(
+    "address", ["tcp://10.0.0.1:1", "tcp://head:1", "tcp://127.0.0.1.example.org:1", "tcp://[::]:1"]
+)
+def test_any_other_address_is_not(address: str) -> None:
+    assert not is_loopback(address)
+
+
+def test_plain_tcp_to_another_machine_is_refused_before_anything_is_sent(grounds: Grounds) -> None:
+    with (
+        pytest.raises(UsageError, match="plain-tcp"),
+        opened(reached("tcp://198.51.100.1:8786", None, plain_tcp=False), "workers", grounds),
+    ):
+        pass
+
+
+def test_tls_without_certificates_is_refused(grounds: Grounds) -> None:
+    with (
+        pytest.raises(UsageError, match="certificates-missing"),
+        opened(reached("tls://198.51.100.1:8786", None, plain_tcp=False), "workers", grounds),
+    ):
+        pass
+
+
+def test_what_is_not_installed_is_named_with_its_extra(
+    grounds: Grounds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(name: str) -> None:
+        raise ImportError(name)
+
+    monkeypatch.setattr(places, "import_module", absent)
+    with (
+        pytest.raises(UsageError, match=r"curate-releases\[cluster\]") as refused,
+        opened(load_cluster(CLUSTERS / "slurm.yaml"), "workers", grounds),
+    ):
+        pass
+    assert refused.value.code == "extra-missing"
+
+
+SCRIPTS = {
+    "slurm": [
+        "#SBATCH -t 04:00:00",
+        "#SBATCH -A imaging",
+        "#SBATCH -p short",
+        "#SBATCH --nice=100",
+        "module load",
+    ],
+    "pbs": ["#PBS -l walltime=02:00:00", "#PBS -A imaging", "#PBS -q workq"],
+    "sge": ["#$ -l h_rt=02:00:00", "#$ -q all.q"],
+    "lsf": ["#BSUB -W 02:00", '#BSUB -P "imaging"', "#BSUB -q normal"],
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", sorted(SCRIPTS))
+def test_a_job_asks_for_its_wall_time_and_its_worker_for_tls_and_a_lifetime(
+    kind: str, grounds: Grounds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = pytest.importorskip("dask_jobqueue")
+    scripts: list[str] = []
+
+    class NoScheduler(Exception):  # noqa: N818 - stands for a start that goes no further
+        pass
+
+    def start(self: Any, **_: Any) -> None:
+        scripts.append(self._dummy_job.job_script())
+        raise NoScheduler
+
+    monkeypatch.setattr(jobs.core.SpecCluster, "__init__", start)
+    file = load_cluster(CLUSTERS / f"{kind}.yaml")
+    with pytest.raises(NoScheduler), opened(_anywhere(file), "workers", grounds):
+        pass
+    (script,) = scripts
+    assert [line for line in SCRIPTS[kind] if line not in script] == []
+    lifetime = file.lifetime_s(file.workers)  # type: ignore[arg-type]  # these are all queues
+    assert f"--lifetime {lifetime}s --lifetime-stagger {lifetime // 10}s" in script
+    assert f"--tls-key {grounds.tls / 'workers/worker.key'}" in script
+    assert "umask 077" in script
+
+
+def _anywhere(file: Any) -> Any:
+    """Return a file whose network interface this machine has."""
+    return file.model_copy(update={"workers": file.workers.model_copy(update={"interface": None})})
