@@ -22,7 +22,7 @@ define FIND_UV
 command -v uv || { test -x $(BIN)/uv && echo $(BIN)/uv; } || { echo "make: uv is needed to lock versions" >&2; exit 1; }
 endef
 
-.PHONY: help install demo test test-fast check format accept accept-venv lock golden bench docs picture clean
+.PHONY: help install demo test test-fast check format accept accept-venv cite-venv lock golden rebuild-313 bench docs picture clean
 
 help: ## say what can be made
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -69,13 +69,22 @@ accept-venv: .venv-accept/.installed ## .venv-accept with the consumers that a r
 	@.venv-accept/bin/python -m pip install -qq --disable-pip-version-check --no-warn-conflicts $(TORCH)
 	@touch $@; echo "Installed: .venv-accept"
 
+# Reads CITATION.cff; wants an older jsonschema and ruamel.yaml than we have, so it lives apart.
+cite-venv: .venv-cite/.installed ## .venv-cite with cffconvert
+
+.venv-cite/.installed: constraints-cite.txt
+	@python=$$($(FIND_PYTHON)); $$python -m venv .venv-cite
+	@.venv-cite/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r constraints-cite.txt
+	@touch $@; echo "Installed: .venv-cite"
+
 accept: demo accept-venv ## do MONAI, nnU-Net and SimpleITK take the demo's TARs?
 	@test -f $(ACCEPT_TOOL) || { echo "make: $(ACCEPT_TOOL) is not there" >&2; exit 1; }
 	@for tar in demo/release/*.tar; do .venv-accept/bin/python $(ACCEPT_TOOL) $$tar; done
 
-lock: ## pin anew: constraints.txt, constraints-accept.txt
+lock: ## pin anew: constraints.txt, constraints-accept.txt, constraints-cite.txt
 	@uv=$$($(FIND_UV)); \
-	$$uv $(COMPILE) pyproject.toml --extra dev --extra cluster -o constraints.txt; \
+	$$uv $(COMPILE) pyproject.toml --extra dev --extra cluster --extra export -o constraints.txt; \
+	$$uv $(COMPILE) .ci/cite.in -o constraints-cite.txt; \
 	$$uv $(COMPILE) .ci/accept.in --excludes .ci/accept.without -o constraints-accept.txt
 
 # From nothing, because a store or sources that stand would hide what code makes now.
@@ -83,6 +92,9 @@ golden: install ## manifests/golden anew from a fresh demo; its changes belong i
 	@rm -rf demo && $(MAKE) demo >/dev/null
 	@rm -f manifests/golden/* && cp demo/release/*.manifest.jsonl demo/release/SHA256SUMS manifests/golden/
 	@git diff --stat -- manifests/golden || true
+
+rebuild-313: install ## the demo release made again on Python 3.13, with one and two workers
+	@$(BIN)/python benchmarks/rebuild_elsewhere.py $(ARGS)
 
 bench: install ## what measures speed, scale and leaks
 	@scripts=$$(find benchmarks -name 'bench*.py' | sort); test -n "$$scripts" || echo "There is no benchmark yet."; \

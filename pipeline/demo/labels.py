@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import deflate
 import highdicom as hd
 import nibabel as nib
 import numpy as np
@@ -123,7 +123,8 @@ def nifti_bytes(data: npt.NDArray[np.generic], affine: Affine, description: str 
     image.header.set_xyzt_units("mm")
     # NIfTI texts are bytes of no stated encoding; this program's site wrote UTF-8.
     image.header["descrip"] = description.encode()[:79]
-    return gzip.compress(image.to_bytes(), compresslevel=6, mtime=0)
+    # Python 3.13 writes another gzip header than 3.11; this library is pinned.
+    return bytes(deflate.gzip_compress(image.to_bytes(), 6))
 
 
 def as_nifti(drawing: Drawing) -> bytes:

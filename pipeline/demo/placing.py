@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import tarfile
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import deflate
 from pydicom import Dataset
 
 from pipeline.demo.header import Study
@@ -121,4 +121,4 @@ def _tarred(files: dict[str, bytes]) -> bytes:
                 info = tarfile.TarInfo(name)
                 info.size, info.mtime, info.uname = len(files[name]), 1299308952, "radiology"
                 archive.addfile(info, io.BytesIO(files[name]))
-        return gzip.compress(stream.getvalue(), mtime=0)
+        return bytes(deflate.gzip_compress(stream.getvalue(), 6))

@@ -6,6 +6,7 @@ import json
 from io import StringIO
 from pathlib import Path
 
+import pytest
 from ruamel.yaml import YAML
 from sample_release import BRAIN, SPLEEN
 
@@ -27,3 +28,17 @@ def test_texts_stay_in_their_line_and_cell_without_markup(release: Path) -> None
     rows = [line for line in text.splitlines() if line.startswith("| `")]
     assert [row.split("`")[1] for row in rows] == [BRAIN, SPLEEN]
     assert {row.count(" | ") for row in rows} == {5}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_hugging_face_reads_the_card_and_pandas_the_table_that_it_names(
+    release: Path, publication: Publication
+) -> None:
+    hub = pytest.importorskip("huggingface_hub", reason="huggingface-hub is not installed")
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    card = hub.DatasetCard.load(release / "README.md")
+    assert (card.data.pretty_name, card.data.license) == (publication.title, "cc-by-sa-4.0")
+    (config,) = card.data.configs
+    table = pandas.read_json(release / config["data_files"], lines=True)
+    assert sorted(set(table["task"])) == [BRAIN, SPLEEN]
+    assert len(table) == 6
