@@ -297,7 +297,7 @@ def plan(
     """Say which series and labels make which case; every input's fate and why."""
     workspace = open_workspace(folder)
     with locked(workspace):
-        plans = plan_tasks(workspace, tasks, rules=rules, cases=cases)
+        plans = plan_tasks(workspace, tasks, rules=rules, cases=cases, is_proposing=proposal is not None)
     if proposal is not None:
         write_table(proposal, [row for made in plans for row in made.proposal])
     _show_plans(plans)
@@ -314,11 +314,8 @@ def plan(
 def _show_plans(plans: Sequence[TaskPlan]) -> None:
     table = Table("task", "training", "test", "refused", "warnings")
     for made in plans:
-        training = sum(case.subset == "training" for case in made.cases)
-        warned = sum(bool(case.warnings) for case in made.cases)
-        table.add_row(
-            made.task, str(training), str(len(made.cases) - training), str(len(made.refusals)), str(warned)
-        )
+        training, test = (str(made.subsets.get(name, 0)) for name in ("training", "test"))
+        table.add_row(made.task, training, test, str(len(made.refusals)), str(len(made.warnings)))
     talk.print(table)
     _show_refusals([refusal for made in plans for refusal in made.refusals])
 

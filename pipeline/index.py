@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
-from collections import Counter, defaultdict
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain, groupby
 from pathlib import Path, PurePosixPath
 
 from pipeline.io import annotation, ledger
 from pipeline.io.dicom import facts_of, is_dicom, read_damaged, read_dataset, read_header
 from pipeline.io.imagefile import describe
 from pipeline.io.ledger import Row, Stamped
-from pipeline.io.source import Entry, entries, files_below, read_entry, stamp_of
+from pipeline.io.source import (
+    Entry,
+    count_below,
+    entries,
+    files_below,
+    is_archive,
+    read_entry,
+    stamp_of,
+    walk_order,
+)  # fmt: skip
 from pipeline.io.workspace import Workspace
 from pipeline.model.errors import CurationError, SelectionError, UsageError, fate_of
 from pipeline.model.series import Facts, Fate, Kind, SourceFile, SourceRef
+from pipeline.processes import Asked, Processes
 from pipeline.stages.unfold import READING_ERRORS, unfold
 
 Told = Callable[[str, int, int], None]
@@ -24,6 +37,15 @@ Told = Callable[[str, int, int], None]
 
 TASK_FOLDER = re.compile(r"Task\d{2}_[A-Za-z0-9]+")
 TABLE_NAME = "cases.csv"
+CHUNK = 64
+"""Files that a process reads at once: enough that handing them over costs nothing beside reading them."""
+
+FEW = 1000
+"""So many files are read by this process: others would take as long to start."""
+
+LARGE_ARCHIVE = 16 * 2**20
+"""Bytes of an archive whose lines are not kept together in memory: it is read by this process, member by member."""
+
 _SLICE_SUFFIXES = ("", ".dcm", ".dicom", ".ima", ".img")
 
 
@@ -40,61 +62,170 @@ def index(workspace: Workspace, sources: Sequence[Path], task: str | None, told:
         no-images, when there are files, each with its fate, but none among them that may be an image.
     """
     key = workspace.key()
+    workers = workspace.settings().workers or os.cpu_count() or 1
     for source in sources:
         root = source.resolve()
         path = ledger.index_path(workspace.index, root, key)
         # A source that is not mounted now keeps its index.
-        count = ledger.write_index(path, root, _look(root, task, path, told)) if root.exists() else 0
-        if count == 0:
+        lines = _lines(_Search(root, task, workers), path, told) if root.exists() else iter(())
+        first = next(lines, None)
+        if first is None:
             if root.exists():
-                path.unlink()
+                path.unlink(missing_ok=True)
             raise UsageError("no-sources", wanted="files below each SOURCE", found="none")
+        ledger.write_index(path, root, chain([first], lines))
     kinds: Counter[str] = Counter()
-    rows, may_be_images = [], False
-    for file in ledger.read_index(workspace.index):
-        kinds[file.kind.value] += 1
-        may_be_images |= file.kind is Kind.IMAGE or (
-            bool(file.facts.get("source")) and "damage" not in file.facts
-        )
-        rows.append(_first_row(file))
-    ledger.write_fates(workspace.private / "fates.csv", rows, key)
-    if not may_be_images:
+    ledger.write_fates(workspace.private / "fates.csv", _first_rows(workspace, kinds), key)
+    if not kinds.pop(_MAY_BE_IMAGES, 0):
         raise SelectionError(
             "no-images", wanted="CT, MR or PET images", found=f"{kinds.total()} files, none of them one"
         )
     return {"files": kinds.total(), **dict(sorted(kinds.items()))}
 
 
-def _first_row(file: SourceFile) -> Row:
-    if file.code is None:
-        return Row(file, Fate.PENDING, task=file.task or "")
-    return Row(file, Fate(fate_of(file.code)), file.code, file.task or "")
+_MAY_BE_IMAGES = ""
+"""Under this, kinds are counted that may be images by a task's rules: DICOM, and files that are no longer it."""
+
+
+def _first_rows(workspace: Workspace, kinds: Counter[str]) -> Iterator[Row]:
+    """Yield each indexed file's fate before any plan, counting their kinds, and what may be an image."""
+    for file in ledger.read_index(workspace.index):
+        kinds[file.kind.value] += 1
+        is_image_file = bool(file.facts.get("source")) and "damage" not in file.facts
+        kinds[_MAY_BE_IMAGES] += file.kind is Kind.IMAGE or is_image_file
+        fate = Fate.PENDING if file.code is None else Fate(fate_of(file.code))
+        yield Row(file, fate, file.code or "", file.task or "")
 
 
 def look(root: Path, told: Told) -> Iterator[SourceFile]:
     """Yield what every file below a root is, without a workspace."""
-    places = list(files_below(root))
-    for done, (place, inside, code) in enumerate(places):
-        told("files read", done + 1, len(places))
+    total = count_below(root)
+    for done, (place, inside, code) in enumerate(files_below(root), start=1):
+        told("files read", done, max(done, total))
         for entry in entries(place, inside, code):
             yield _line(entry, None)
 
 
-def _look(root: Path, task: str | None, path: Path, told: Told) -> Iterator[Stamped]:
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """Where to read, what to bind it to, and with how many processes."""
+
+    root: Path
+    task: str | None
+    workers: int
+
+
+_Place = tuple[Path, str, str | None]
+"""A file on disk: its path, its place below the root, and a code if it cannot be read."""
+
+
+class _Before:
+    """The index as it was, read along with the walk: both go through the tree in the same order."""
+
+    def __init__(self, path: Path, root: Path) -> None:
+        lines = ledger.read_index_file(path) if path.exists() else iter(())
+        # What could not be read is tried again.
+        known = (line for line in lines if line[1] != (0, 0))
+        self._files = groupby(known, key=lambda line: line[0].ref.path)
+        self._root = str(root)
+        self._next = next(self._files, None)
+
+    def lines_of(self, place: Path, code: str | None) -> Iterator[Stamped] | None:
+        """Return the lines of a file that has not changed since, to be read before the next is asked for."""
+        wanted, path = walk_order(str(place), self._root), str(place)
+        while self._next is not None and walk_order(self._next[0], self._root) < wanted:
+            self._next = next(self._files, None)
+        if code is not None or self._next is None or self._next[0] != path:
+            return None
+        first = next(self._next[1], None)
+        if first is None or first[1] != stamp_of(place):
+            return None
+        return chain([first], self._next[1])
+
+
+_Walk = Iterator[tuple[_Place, Iterator[bytes] | None]]
+"""Each file of the tree in order, with its lines if they are known; to be read before the next is asked for."""
+
+
+def _lines(search: _Search, path: Path, told: Told) -> Iterator[bytes]:
     """Yield an index line for every file below a root, taking over what has not changed."""
-    known: dict[str, list[Stamped]] = defaultdict(list)
-    for line in ledger.read_index_file(path) if path.exists() else ():
-        known[line[0].ref.path].append(line)
-    places = list(files_below(root))
-    for done, (place, inside, code) in enumerate(places):
-        told("files read", done + 1, len(places))
-        before = known.get(str(place), [])
-        if before and code is None and before[0][1] == stamp_of(place) != (0, 0):
-            for file, stamp in before:
-                yield replace(file, task=_binding(file.inside, root, task)), stamp
-        else:
-            for entry in entries(place, inside, code):
-                yield _line(entry, _binding(entry.inside, root, task)), entry.stamp
+    total = count_below(search.root)
+    walk = _walk(search, _Before(path, search.root))
+    is_small = search.workers == 1 or total < FEW
+    found = _read_here(search, walk) if is_small else _read_beside(search, walk)
+    for done, lines in enumerate(found, start=1):
+        told("files read", done, max(done, total))
+        yield from lines
+
+
+def _walk(search: _Search, before: _Before) -> _Walk:
+    for place, inside, code in files_below(search.root):
+        known = before.lines_of(place, code)
+        yield (place, inside, code), None if known is None else _bound(search, known)
+
+
+def _bound(search: _Search, known: Iterator[Stamped]) -> Iterator[bytes]:
+    for file, stamp in known:
+        task = _binding(file.inside, search.root, search.task)
+        yield ledger.index_line(replace(file, task=task), stamp)
+
+
+def _read_here(search: _Search, walk: _Walk) -> Iterator[Iterator[bytes]]:
+    """Yield the lines of each file, read by this process."""
+    for place, known in walk:
+        yield _read(search, place) if known is None else known
+
+
+def _read_beside(search: _Search, walk: _Walk) -> Iterator[Iterator[bytes]]:
+    """Yield the lines of each file, read by other processes, chunk by chunk, but for large archives."""
+    portion: list[tuple[_Place, list[bytes] | None]] = []
+    waiting: deque[tuple[list[list[bytes] | None], Asked[_Place, list[bytes]]]] = deque()
+    lost = partial(_lost, search)
+    with Processes(partial(_read_chunk, search), lost=lost, count=search.workers) as processes:
+
+        def hand_out() -> None:
+            unread = [place for place, known in portion if known is None]
+            waiting.append(([known for _, known in portion], processes.ask(unread)))
+            portion.clear()
+
+        def taken_in(most: int) -> Iterator[Iterator[bytes]]:
+            while len(waiting) > most:
+                known, asked = waiting.popleft()
+                fresh = iter(processes.answer(asked))
+                yield from (iter(next(fresh) if lines is None else lines) for lines in known)
+
+        for place, known in walk:
+            if is_archive(place[0].name) and stamp_of(place[0])[0] > LARGE_ARCHIVE:
+                hand_out()
+                yield from taken_in(0)
+                yield _read(search, place) if known is None else known
+                continue
+            portion.append((place, None if known is None else list(known)))
+            if len(portion) == CHUNK:
+                hand_out()
+                yield from taken_in(processes.ahead)
+        hand_out()
+        yield from taken_in(0)
+
+
+def _read_chunk(search: _Search, places: Sequence[_Place]) -> list[list[bytes]]:
+    return [list(_read(search, place)) for place in places]
+
+
+def _read(search: _Search, place: _Place) -> Iterator[bytes]:
+    """Yield the lines of one file on disk: its own, or one for each member of an archive."""
+    for entry in entries(*place):
+        line = _line(entry, _binding(entry.inside, search.root, search.task))
+        yield ledger.index_line(line, entry.stamp)
+
+
+def _lost(search: _Search, place: _Place) -> list[bytes]:
+    """Return the line of a file at which every process died that read it."""
+    path, inside, _ = place
+    inside = inside or path.name
+    task = _binding(inside, search.root, search.task)
+    file = SourceFile(SourceRef(str(path), None, "", 0), inside, task, Kind.OTHER, "unreadable")
+    return [ledger.index_line(file, (0, 0))]
 
 
 def _binding(inside: str, root: Path, task: str | None) -> str | None:

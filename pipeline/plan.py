@@ -1,18 +1,26 @@
-"""Plan which files make which case, and give every input file its fate."""
+"""Plan which files make which case, and give every input file its fate.
+
+Nothing holds all files at once. The index is dealt onto shelves by subject; what must be known of all files is
+surveyed; then one shelf after the other is looked at twice: for the entrants, to deal numbers, and for the cases.
+"""
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from array import array
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.io import ledger
-from pipeline.io.document import escaped, write_lines
+from pipeline.io.durable import temporary_name
 from pipeline.io.ledger import Row
+from pipeline.io.planfile import PlanWriter
 from pipeline.io.ruleset import LoadedRules, load_rules
+from pipeline.io.shelf import Placed, Shelves, shelves
 from pipeline.io.table import NOT_CHANNELS, CaseTable, TableRow, read_table
 from pipeline.io.workspace import Workspace
 from pipeline.model.errors import CurationError, RulesError, SelectionError, UsageError, fate_of
@@ -20,35 +28,18 @@ from pipeline.model.identified import Key
 from pipeline.model.plan import Candidate, CasePlan, Choice, LabelSource, refs_and_frames, voxels_of
 from pipeline.model.record import Json, Refusal
 from pipeline.model.rules import TaskRules
-from pipeline.model.series import Fate, Kind, SourceFile, SourceRef, Stack
+from pipeline.model.series import Fate, Kind, SourceFile, SourceRef, Stack, Verdict
 from pipeline.stages.adopt import adopt
 from pipeline.stages.deidentify import subject_token
 from pipeline.stages.draft import DraftChannel, learn
-from pipeline.stages.gather import gather
-from pipeline.stages.ingest import Grouping, ingest
-from pipeline.stages.match import half_turn, is_wanted, labels_meant, match, named_stacks, unmet
+from pipeline.stages.gather import Study, Whereabouts, gather
+from pipeline.stages.ingest import LABELS, Damage, ingest, judged
+from pipeline.stages.match import half_turn, is_wanted, label_names, labels_meant, match, named_stacks, unmet
 from pipeline.stages.pair import Beside, pair
-from pipeline.stages.propose import Finding, propose
+from pipeline.stages.propose import Finding, bearers_of, propose
 from pipeline.stages.split import Entrant, deal
 
 PLAN_FORMAT = "curate-plan/1"
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """One task's plan while it is made: its rules, its candidates, and what was chosen of each."""
-
-    loaded: LoadedRules
-    candidates: Sequence[Candidate]
-    chosen: Mapping[str, Choice | CurationError]
-    has_table: bool
-    labels: Sequence[SourceFile]
-    beside: Mapping[SourceRef, Beside] = field(default_factory=dict)
-
-    @property
-    def task(self) -> str:
-        """The task's name."""
-        return self.loaded.rules.task
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +49,10 @@ class TaskPlan:
     task: str
     cases: Sequence[CasePlan]
     refusals: Sequence[Refusal]
+    subsets: Mapping[str, int]
+    """How many cases each subset has."""
+    warnings: Mapping[str, Sequence[str]]
+    """Case -> its warnings, for cases that have any."""
     proposal: Sequence[Mapping[str, str]] = ()
     """The plan as lines of a case table; private."""
 
@@ -65,32 +60,93 @@ class TaskPlan:
         """Return counts, case ids and refusals; no identity."""
         return {
             "task": self.task,
-            "training": sum(case.subset == "training" for case in self.cases),
-            "test": sum(case.subset == "test" for case in self.cases),
+            "training": self.subsets.get("training", 0),
+            "test": self.subsets.get("test", 0),
             "refused": [refusal.to_json() for refusal in self.refusals],
-            "warnings": [f"{case.case}: {text}" for case in self.cases for text in case.warnings],
+            "warnings": [f"{case}: {text}" for case, texts in self.warnings.items() for text in texts],
         }
 
 
-@dataclass(slots=True)
 class _Fates:
-    """The fate of every file while plans are made: a used file stays used, whatever another task says."""
+    """The fate of every file by its place in the index; a used file stays used, whatever another task says."""
 
-    rows: dict[SourceRef, Row] = field(default_factory=dict)
+    def __init__(self, count: int) -> None:
+        self._numbers = array("L", bytes(array("L").itemsize * count))
+        self._verdicts: list[Verdict | None] = [None]
+        self._known: dict[Verdict, int] = {}
 
-    def say(self, row: Row) -> None:
-        before = self.rows.get(row.file.ref)
-        if before is None or _WEIGHT[row.fate] > _WEIGHT[before.fate]:
-            self.rows[row.file.ref] = row
+    def say(self, place: int, verdict: Verdict) -> None:
+        before = self._verdicts[self._numbers[place]]
+        if before is None or _WEIGHT[verdict.fate] > _WEIGHT[before.fate]:
+            number = self._known.setdefault(verdict, len(self._verdicts))
+            if number == len(self._verdicts):
+                self._verdicts.append(verdict)
+            self._numbers[place] = number
+
+    def of(self, place: int) -> Verdict:
+        """Return what was said last; every file has been spoken of in the end."""
+        verdict = self._verdicts[self._numbers[place]]
+        assert verdict is not None, "a file without fate"
+        return verdict
 
 
 _WEIGHT = {Fate.PENDING: 0, Fate.IGNORED: 1, Fate.REFUSED: 2, Fate.USED: 3}
 
 
+@dataclass(slots=True)
+class _Survey:
+    """What must be known of all files before any subject's are looked at."""
+
+    beside: Mapping[SourceRef, Beside]
+    damage: Damage = field(default_factory=Damage)
+    whereabouts: Whereabouts = field(default_factory=Whereabouts)
+    labels: list[Placed] = field(default_factory=list)
+    tables: list[Placed] = field(default_factory=list)
+    companions: list[Placed] = field(default_factory=list)
+    tasks: set[str | None] = field(default_factory=set)
+    """What files are bound to."""
+
+
+@dataclass(slots=True)
+class Draft:
+    """One task's plan while it is made: its rules, its table, its labels, and who takes part."""
+
+    loaded: LoadedRules
+    rows: Mapping[int, Sequence[TableRow]]
+    """Shelf -> lines of the case table that name its subjects."""
+    owned: Mapping[Study, Sequence[SourceFile]]
+    named: Mapping[str, Sequence[SourceFile]]
+    """Cell of the table's label column -> the labels that it means."""
+    beside: Mapping[SourceRef, Beside]
+    entrants: list[Entrant] = field(default_factory=list)
+    dealt: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    refused: SelectionError | None = None
+    """Why the whole task is refused."""
+    adopted: Sequence[Stack] | None = None
+    """Its images, where its rules let files in that are no longer DICOM; they are few, beside slices."""
+    bearers: Mapping[str, int] | None = None
+    """How many labels have a name, for a proposal; None where none is wanted."""
+
+    @property
+    def task(self) -> str:
+        """The task's name."""
+        return self.loaded.rules.task
+
+
+_Chosen = tuple[Draft, Candidate, "Choice | CurationError"]
+
+
 def plan(
-    workspace: Workspace, tasks: Sequence[str], *, rules: Path | None = None, cases: Path | None = None
+    workspace: Workspace,
+    tasks: Sequence[str],
+    *,
+    rules: Path | None = None,
+    cases: Path | None = None,
+    is_proposing: bool = False,
 ) -> list[TaskPlan]:
     """Plan every task that is asked for, or that the index is bound to; write plans and fates.
+
+    With `is_proposing` each plan also comes as lines of a case table.
 
     Raises
     ------
@@ -98,28 +154,90 @@ def plan(
         nothing-indexed, rules-not-found, rules-invalid, or a case table that does not read.
     """
     known = load_rules(rules or _own_rules(workspace))
-    files = list(ledger.read_index(workspace.index))
-    if not files:
+    index = ledger.Index(workspace.index)
+    most, key = index.most(), workspace.key()
+    if not most:
         raise UsageError("nothing-indexed", wanted="an index", found="none")
-    beside = pair(files)
-    belonging = {file.ref for found in beside.values() for file in found.files}
-    grouping = ingest(file for file in files if file.ref not in belonging)
-    key = workspace.key()
-    tables = _tables(grouping, cases, known)
-    data = {ref: found.data for ref, found in beside.items() if found.data is not None}
-    drafts = [
-        _draft(_rules_of(task, known), _adopted(grouping, _rules_of(task, known).rules, data), tables, key)
-        for task in _asked(tasks, files, known)
-    ]
-    drafts = _refuse_contested([draft for draft in drafts if draft.candidates or draft.task in tasks])
-    fates = _Fates()
-    drafts = [replace(draft, beside=beside) for draft in drafts]
-    plans = [_finish(workspace, draft, key, fates) for draft in drafts]
-    _forget_others(workspace, plans, tasks)
-    _say_the_rest(grouping, drafts, fates, set(_asked(tasks, files, known)))
-    _say_what_is_beside(beside, fates)
-    ledger.write_fates(workspace.private / "fates.csv", [fates.rows[file.ref] for file in files], key)
+    with shelves(workspace.scratch, most) as dealt:
+        fates = _Fates(most)
+        survey = _survey(index, dealt, fates)
+        tables = _tables([file for _, file in survey.tables], cases, known)
+        asked = _asked(tasks, survey.tasks, known)
+        drafts = [_draft(_rules_of(task, known), survey, tables, dealt) for task in asked]
+        for draft, candidate, choice in _chosen(drafts, survey, dealt, key):
+            draft.entrants.append(_entrant(candidate, choice, draft, key))
+        drafts = [draft for draft in drafts if draft.entrants or draft.task in tasks]
+        for draft in drafts:
+            _deal(workspace, draft, key)
+            draft.bearers = bearers_of(_of_task(survey.labels, draft.task)) if is_proposing else None
+        planner = _Planner(workspace, drafts, fates, key)
+        for number in range(dealt.count):
+            planner.look_at(survey, [*dealt.read(number)], number, set(asked))
+        plans = planner.finish()
+        _forget_others(workspace, plans, tasks)
+        _say_the_rest(survey, fates, set(asked))
+    rows = (_row(file, fates.of(place)) for place, file in enumerate(index))
+    ledger.write_fates(workspace.private / "fates.csv", rows, key)
     return plans
+
+
+def _row(file: SourceFile, verdict: Verdict) -> Row:
+    return Row(file, verdict.fate, verdict.code, verdict.task, verdict.case, verdict.role)
+
+
+def _survey(index: Iterable[SourceFile], dealt: Shelves, fates: _Fates) -> _Survey:
+    """Deal the images onto the shelves, and note what concerns files of other subjects."""
+    survey = _Survey(pair(index))
+    belonging = {file.ref for found in survey.beside.values() for file in found.files}
+    dealt.fill(_sorted_out(index, belonging, survey, fates))
+    labels = zip(survey.labels, judged(file for _, file in survey.labels), strict=True)
+    survey.labels = [
+        (place, file) for (place, file), (_, code) in labels if _takes_part(place, code, file, fates)
+    ]
+
+    def kept(placed: Iterator[Placed]) -> Iterator[Placed]:
+        places: deque[int] = deque()
+        files = (places.append(place) or file for place, file in placed)  # type: ignore[func-returns-value]
+        for file, code in judged(files):
+            place = places.popleft()
+            if _takes_part(place, code, file, fates):
+                survey.whereabouts.meet(file)
+                yield place, file
+
+    for number in range(dealt.count):
+        dealt.sift(number, kept)
+    return survey
+
+
+def _sorted_out(
+    index: Iterable[SourceFile], belonging: set[SourceRef], survey: _Survey, fates: _Fates
+) -> Iterator[Placed]:
+    """Yield what lies on the shelves; the few others go into the survey, or have their fate already."""
+    for place, file in enumerate(index):
+        survey.tasks.add(file.task)
+        if file.ref in belonging:
+            survey.companions.append((place, file))
+            continue
+        survey.damage.meet(file)
+        if file.kind in LABELS:
+            survey.labels.append((place, _slim(file)))
+        elif file.kind is Kind.TABLE:
+            survey.tables.append((place, file))
+        elif file.code is not None and not file.facts:
+            _takes_part(place, file.code, file, fates)
+        else:
+            yield place, file
+
+
+def _slim(file: SourceFile) -> SourceFile:
+    """Return a file that is kept for long: the names of its facts are shared with all others."""
+    return replace(file, facts={sys.intern(keyword): value for keyword, value in file.facts.items()})
+
+
+def _takes_part(place: int, code: str | None, file: SourceFile, fates: _Fates) -> bool:
+    if code is not None:
+        fates.say(place, Verdict(Fate(fate_of(code)), code, file.task or ""))
+    return code is None
 
 
 def learn_channels(workspace: Workspace, table: Path, task: str) -> list[DraftChannel]:
@@ -130,11 +248,13 @@ def learn_channels(workspace: Workspace, table: Path, task: str) -> list[DraftCh
     UsageError
         case-table-wrong if a cell names no series or several, or a column none at all.
     """
-    grouping = ingest(ledger.read_index(workspace.index))
     told = read_table(table, None)
+    subjects = {row.subject for row in told.rows if row.task == task}
+    index = ledger.read_index(workspace.index)
+    stacks = ingest(file for file in index if file.text("PatientID") in subjects).stacks
     named: dict[str, list[Stack]] = {column: [] for column in told.channels}
     for number, row in enumerate(told.rows, start=1):
-        own = [stack for stack in grouping.stacks if stack.subject == row.subject]
+        own = [stack for stack in stacks if stack.subject == row.subject]
         for column in named if row.task == task else ():
             cell = row.cells[column]
             found = named_stacks(cell, own) if cell else []
@@ -158,11 +278,10 @@ def _own_rules(workspace: Workspace) -> Path | None:
     return None if folder is None else (workspace.root / folder)
 
 
-def _asked(tasks: Sequence[str], files: Iterable[SourceFile], known: Mapping[str, LoadedRules]) -> list[str]:
+def _asked(tasks: Sequence[str], bound: set[str | None], known: Mapping[str, LoadedRules]) -> list[str]:
     """Return the tasks to plan: those named, else those bound, and all others too if a source is unbound."""
     if tasks:
         return sorted(set(tasks))
-    bound = {file.task for file in files}
     named = {task for task in bound if task is not None}
     return sorted(named | set(known) if None in bound else named)
 
@@ -175,8 +294,8 @@ def _rules_of(task: str, known: Mapping[str, LoadedRules]) -> LoadedRules:
     return known[task]
 
 
-def _tables(grouping: Grouping, given: Path | None, known: Iterable[str]) -> list[CaseTable]:
-    found = [read_table(Path(file.ref.path), file) for file in grouping.tables]
+def _tables(files: Iterable[SourceFile], given: Path | None, known: Iterable[str]) -> list[CaseTable]:
+    found = [read_table(Path(file.ref.path), file) for file in files]
     tables = [read_table(given, None)] if given is not None else found
     for number, row in ((n, row) for table in tables for n, row in enumerate(table.rows, start=1)):
         # A misspelt task must not mean that its cases are dealt out as if there were no table.
@@ -187,30 +306,79 @@ def _tables(grouping: Grouping, given: Path | None, known: Iterable[str]) -> lis
     return tables
 
 
-def _adopted(grouping: Grouping, rules: TaskRules, data: Mapping[SourceRef, SourceFile]) -> Grouping:
-    """Return a grouping as a task sees it: files that are no longer DICOM are images where its rules say so."""
-    if rules.source is None:
-        return grouping
-    own = [label for label in grouping.labels if label.task in (None, rules.task)]
-    files = [label for label in own if label.kind is Kind.MASK]
+def _adopted(
+    rules: TaskRules, labels: Sequence[SourceFile], beside: Mapping[SourceRef, Beside]
+) -> tuple[Sequence[Stack], list[SourceFile]]:
+    """Return images and labels as a task sees them whose rules let files in that are no longer DICOM."""
+    assert rules.source is not None, "such rules name a source"
+    data = {ref: found.data for ref, found in beside.items() if found.data is not None}
+    files = [label for label in labels if label.kind is Kind.MASK]
     taken = adopt(files, rules.source, is_wanted=lambda stack: is_wanted(rules, stack), data=data)
-    objects = [label for label in own if label.kind is not Kind.MASK]
-    return replace(grouping, stacks=taken.stacks, labels=[*objects, *taken.masks])
+    objects = [label for label in labels if label.kind is not Kind.MASK]
+    return taken.stacks, [*objects, *taken.masks]
 
 
-def _draft(loaded: LoadedRules, grouping: Grouping, tables: Sequence[CaseTable], key: Key) -> Draft:
-    task = loaded.rules.task
-    stacks = [stack for stack in grouping.stacks if stack.task in (None, task)]
-    labels = [label for label in grouping.labels if label.task in (None, task)]
-    rows = [row for table in tables for row in table.rows_of(loaded.rules)]
-    studies = gather(stacks, labels, lambda study: key.token("candidate", "\x00".join((task, *study))))
-    if rows:
-        candidates = [_from_table(row, studies, labels, key) for row in rows]
-    else:
-        candidates = [study for study in studies if _is_candidate(loaded, study)]
-        candidates += _barren_subjects(studies, candidates)
-    chosen = {candidate.name: _choose(loaded, candidate) for candidate in candidates}
-    return Draft(loaded, candidates, chosen, bool(rows), labels)
+def _draft(loaded: LoadedRules, survey: _Survey, tables: Sequence[CaseTable], dealt: Shelves) -> Draft:
+    task, rules = loaded.rules.task, loaded.rules
+    labels = _of_task(survey.labels, task)
+    adopted, whereabouts = None, survey.whereabouts
+    if rules.source is not None:
+        adopted, labels = _adopted(rules, labels, survey.beside)
+        whereabouts = Whereabouts()
+        for stack in adopted:
+            for file in stack.files:
+                # Where the voxels have a file of their own, it says nothing itself.
+                whereabouts.meet(replace(file, facts=stack.facts))
+    rows: dict[int, list[TableRow]] = defaultdict(list)
+    for row in (row for table in tables for row in table.rows_of(rules)):
+        # A line may name a file whatever subject its path says, so what is adopted is looked at together.
+        rows[0 if adopted is not None else dealt.number_of(row.subject)].append(row)
+    wanted = {row.cells.get("label", "") for own in rows.values() for row in own} - {""}
+    named: dict[str, list[SourceFile]] = defaultdict(list)
+    for label in labels if wanted else ():
+        names = label_names(label)
+        for cell in names & {cell.strip("/") for cell in wanted}:
+            named[cell].append(label)
+    return Draft(loaded, rows, whereabouts.owners(labels, task), named, survey.beside, adopted=adopted)
+
+
+def _of_task(labels: Iterable[Placed], task: str) -> list[SourceFile]:
+    return [label for _, label in labels if label.task in (None, task)]
+
+
+def _chosen(drafts: Sequence[Draft], survey: _Survey, dealt: Shelves, key: Key) -> Iterator[_Chosen]:
+    """Yield every candidate of every task, with what the rules choose of it."""
+    for number in range(dealt.count):
+        stacks = ingest((file for _, file in dealt.read(number)), survey.damage.codes).stacks
+        yield from _chosen_of(drafts, stacks, number, key)
+
+
+def _chosen_of(drafts: Sequence[Draft], stacks: Sequence[Stack], number: int, key: Key) -> list[_Chosen]:
+    """Return the candidates of one shelf; a series that two tasks want is refused for both."""
+    chosen = [
+        (draft, candidate, _choose(draft.loaded, candidate))
+        for draft in drafts
+        for candidate in _candidates(draft, stacks, number, key)
+    ]
+    wanted: dict[SourceRef, set[str]] = defaultdict(set)
+    for draft, _, choice in chosen:
+        for ref in _chosen_refs(choice):
+            wanted[ref].add(draft.task)
+    contested = {ref: sorted(names) for ref, names in wanted.items() if len(names) > 1}
+    return [(draft, candidate, _uncontested(choice, contested)) for draft, candidate, choice in chosen]
+
+
+def _candidates(draft: Draft, stacks: Sequence[Stack], number: int, key: Key) -> list[Candidate]:
+    """Return a task's candidates among the stacks of one shelf."""
+    task = draft.task
+    if draft.adopted is not None:
+        stacks = draft.adopted if number == 0 else ()
+    own = [stack for stack in stacks if stack.task in (None, task)]
+    studies = gather(own, draft.owned, lambda study: key.token("candidate", "\x00".join((task, *study))))
+    if draft.rows:
+        return [_from_table(row, studies, draft, key) for row in draft.rows.get(number, ())]
+    wanted = [study for study in studies if _is_candidate(draft.loaded, study)]
+    return wanted + _barren_subjects(studies, wanted)
 
 
 def _is_candidate(loaded: LoadedRules, study: Candidate) -> bool:
@@ -227,17 +395,16 @@ def _barren_subjects(studies: Sequence[Candidate], candidates: Sequence[Candidat
     return list(barren.values())
 
 
-def _from_table(
-    row: TableRow, studies: Sequence[Candidate], labels: Sequence[SourceFile], key: Key
-) -> Candidate:
+def _from_table(row: TableRow, studies: Sequence[Candidate], draft: Draft, key: Key) -> Candidate:
     """Return a table's line with the stacks of its subject or study; a named label may lie anywhere."""
     meant = [study for study in studies if row.means(study)] or _named_by(row, studies)
     near = tuple(label for study in meant for label in study.labels)
+    cell = row.cells.get("label", "")
     return Candidate(
         key.token("candidate", "\x00".join((row.task, row.case))),
         row.subject,
         tuple(stack for study in meant for stack in study.stacks),
-        tuple(labels) if row.cells.get("label") else near,
+        tuple(draft.named.get(cell.strip("/"), ())) if cell else near,
         row.cells,
     )
 
@@ -269,19 +436,6 @@ def _choose(loaded: LoadedRules, candidate: Candidate) -> Choice | CurationError
         return error
 
 
-def _refuse_contested(drafts: Sequence[Draft]) -> list[Draft]:
-    """Refuse, for every task, a series of an unbound source that more than one of them chose."""
-    wanted: dict[SourceRef, set[str]] = defaultdict(set)
-    for draft in drafts:
-        for ref in (ref for choice in draft.chosen.values() for ref in _chosen_refs(choice)):
-            wanted[ref].add(draft.task)
-    contested = {ref: sorted(names) for ref, names in wanted.items() if len(names) > 1}
-    return [
-        replace(draft, chosen={n: _uncontested(c, contested) for n, c in draft.chosen.items()})
-        for draft in drafts
-    ]
-
-
 def _chosen_refs(choice: Choice | CurationError) -> list[SourceRef]:
     if isinstance(choice, CurationError):
         return []
@@ -297,83 +451,25 @@ def _uncontested(
     return choice
 
 
-def _finish(workspace: Workspace, draft: Draft, key: Key, fates: _Fates) -> TaskPlan:
-    """Deal numbers, write the task's plan, and say the fates of its files."""
-    memory = workspace.private / "crosswalk" / f"{draft.task}.json"
-    before = ledger.read_crosswalk(memory)
-    try:
-        dealt = deal(
-            [_entrant(candidate, draft, key) for candidate in draft.candidates],
-            draft.loaded.rules.cases,
-            draft.loaded.published,
-            shuffle=lambda subject: key.token(f"deal {draft.loaded.rules.cases.split.seed}", subject),
-            before=before.cases,
-            settled=before.subjects,
-        )
-    except SelectionError as error:
-        # Without numbers there are no cases: the whole task is refused, the others go on.
-        dealt = {candidate.name: ("", "") for candidate in draft.candidates}
-        draft = replace(draft, chosen=dict.fromkeys(dealt, error))
-    lines = [_line(draft, candidate, dealt[candidate.name], key) for candidate in draft.candidates]
-    made = TaskPlan(
-        draft.task,
-        sorted((line for line in lines if isinstance(line, CasePlan)), key=lambda line: line.case),
-        sorted((line for line in lines if isinstance(line, Refusal)), key=lambda line: line.case),
-        _proposal(draft, [(c, dealt[c.name], line) for c, line in zip(draft.candidates, lines, strict=True)]),
+def _entrant(candidate: Candidate, choice: Choice | CurationError, draft: Draft, key: Key) -> Entrant:
+    is_labelled = (
+        bool(candidate.labels or candidate.row.get("label"))
+        if isinstance(choice, CurationError)
+        else choice.label is not None
     )
-    memory.parent.mkdir(mode=0o700, exist_ok=True)
-    ledger.write_crosswalk(memory, _remembered(before, draft.candidates, dealt, key))
-    _write(workspace, draft.loaded, made)
-    for candidate, line in zip(draft.candidates, lines, strict=True):
-        _say(draft, candidate, line, fates)
-    return made
-
-
-def _proposal(
-    draft: Draft, lines: Sequence[tuple[Candidate, tuple[str, str], CasePlan | Refusal]]
-) -> list[dict[str, str]]:
-    """Return the plan as lines of a case table, by case."""
-    findings = []
-    for candidate, (case, subset), line in lines:
-        refused = (
-            f"{line.code}: wanted {line.wanted}, found {line.found}" if isinstance(line, Refusal) else ""
-        )
-        choice = draft.chosen[candidate.name]
-        chosen = None if isinstance(choice, CurationError) else choice
-        findings.append(Finding(candidate, chosen, case, subset, refused))
-    findings.sort(key=lambda finding: (finding.case, finding.candidate.name))
-    labels = draft.labels
-    return [propose(draft.loaded.rules, finding, labels=labels, unmet=unmet) for finding in findings]
-
-
-def _remembered(
-    before: ledger.Crosswalk, candidates: Sequence[Candidate], dealt: Mapping[str, tuple[str, str]], key: Key
-) -> ledger.Crosswalk:
-    """Return what this plan and the earlier ones dealt."""
-    told = {candidate.name: dealt[candidate.name] for candidate in candidates if dealt[candidate.name][0]}
-    subjects = {
-        _token(candidate, key): told[candidate.name][1] for candidate in candidates if candidate.name in told
-    }
-    return ledger.Crosswalk({**before.cases, **told}, {**before.subjects, **subjects})
-
-
-def _entrant(candidate: Candidate, draft: Draft, key: Key) -> Entrant:
-    choice = draft.chosen[candidate.name]
-    is_labelled = bool(candidate.labels) if isinstance(choice, CurationError) else choice.label is not None
-    subject = _token(candidate, key)
     return Entrant(
         candidate.name,
-        subject,
+        _token(candidate, key),
         is_labelled,
         candidate.row.get("case", ""),
         candidate.row.get("subset", ""),
-        _stratum(draft, candidate),
+        _stratum(draft, candidate, choice),
     )
 
 
-def _stratum(draft: Draft, candidate: Candidate) -> str:
+def _stratum(draft: Draft, candidate: Candidate, choice: Choice | CurationError) -> str:
     """Return what the split's strata are told apart by, empty where it is unknown."""
-    strata, choice = draft.loaded.rules.cases.split.strata, draft.chosen[candidate.name]
+    strata = draft.loaded.rules.cases.split.strata
     if strata is None:
         return ""
     if strata.table_column is not None:
@@ -384,13 +480,102 @@ def _stratum(draft: Draft, candidate: Candidate) -> str:
     return json.dumps(value).casefold()
 
 
+def _deal(workspace: Workspace, draft: Draft, key: Key) -> None:
+    """Deal numbers, and remember them."""
+    memory = workspace.private / "crosswalk" / f"{draft.task}.json"
+    before, cases = ledger.read_crosswalk(memory), draft.loaded.rules.cases
+    try:
+        draft.dealt = deal(
+            draft.entrants,
+            cases,
+            draft.loaded.published,
+            shuffle=lambda subject: key.token(f"deal {cases.split.seed}", subject),
+            before=before.cases,
+            settled=before.subjects,
+        )
+    except SelectionError as error:
+        # Without numbers there are no cases: the whole task is refused, the others go on.
+        draft.refused = error
+    memory.parent.mkdir(mode=0o700, exist_ok=True)
+    told = {entrant.name: draft.dealt[entrant.name] for entrant in draft.entrants if draft.dealt}
+    subjects = {entrant.subject: told[entrant.name][1] for entrant in draft.entrants if told}
+    ledger.write_crosswalk(
+        memory, ledger.Crosswalk({**before.cases, **told}, {**before.subjects, **subjects})
+    )
+
+
+class _Planner:
+    """Write the tasks' plans line by line, and say the fate of each file of a shelf."""
+
+    def __init__(self, workspace: Workspace, drafts: Sequence[Draft], fates: _Fates, key: Key) -> None:
+        self._workspace, self._drafts, self._fates, self._key = workspace, drafts, fates, key
+        self._writers = {draft.task: PlanWriter(temporary_name(workspace.scratch)) for draft in drafts}
+        self._subsets: dict[str, Counter[str]] = {draft.task: Counter() for draft in drafts}
+        self._warnings: dict[str, dict[str, Sequence[str]]] = {draft.task: {} for draft in drafts}
+        self._proposals: dict[str, list[tuple[str, str, dict[str, str]]]] = {d.task: [] for d in drafts}
+
+    def look_at(self, survey: _Survey, placed: Sequence[Placed], number: int, planned: set[str]) -> None:
+        """Plan the cases of one shelf."""
+        places: dict[SourceRef, list[int]] = defaultdict(list)
+        for place, file in (*placed, *survey.labels):
+            places[file.ref].append(place)
+        stacks = ingest((file for _, file in placed), survey.damage.codes).stacks
+        for draft, candidate, choice in _chosen_of(self._drafts, stacks, number, self._key):
+            line = self._add(draft, candidate, choice)
+            for ref, verdict in _verdicts(draft, candidate, line):
+                self._say(places[ref], verdict)
+        tabled = {draft.task for draft in self._drafts if draft.rows}
+        for stack in stacks:
+            code = "not-in-table" if stack.task in tabled else "no-channel-wants-it"
+            for file in stack.files:
+                self._say(places[file.ref], _left(file, planned, code if file.task else "unbound"))
+
+    def _say(self, places: Iterable[int], verdict: Verdict) -> None:
+        for place in places:
+            self._fates.say(place, verdict)
+
+    def _add(self, draft: Draft, candidate: Candidate, choice: Choice | CurationError) -> CasePlan | Refusal:
+        """Write a candidate's line, and count it."""
+        case, subset = draft.dealt.get(candidate.name, ("", ""))
+        line = _line(draft, candidate, draft.refused or choice, self._key)
+        self._writers[draft.task].add(line)
+        if isinstance(line, CasePlan):
+            self._subsets[draft.task][subset] += 1
+            if line.warnings:
+                self._warnings[draft.task][case] = line.warnings
+        if draft.bearers is not None:
+            refused = (
+                "" if isinstance(line, CasePlan) else f"{line.code}: wanted {line.wanted}, found {line.found}"
+            )
+            chosen = None if isinstance(draft.refused or choice, CurationError) else choice
+            finding = Finding(candidate, chosen, case, subset, refused)  # type: ignore[arg-type]
+            row = propose(draft.loaded.rules, finding, bearers=draft.bearers, unmet=unmet)
+            self._proposals[draft.task].append((case, candidate.name, row))
+        return line
+
+    def finish(self) -> list[TaskPlan]:
+        """Write the plans."""
+        made = []
+        for draft in self._drafts:
+            task = draft.task
+            path = self._workspace.plans / f"{task}.jsonl"
+            written = self._writers[task].write(path, _header(draft.loaded))
+            self._proposals[task].sort(key=lambda finding: finding[:2])
+            proposal = [row for _, _, row in self._proposals[task]]
+            warnings = dict(sorted(self._warnings[task].items()))
+            made.append(
+                TaskPlan(task, written.cases, written.refusals, self._subsets[task], warnings, proposal)
+            )
+        return made
+
+
 def _token(candidate: Candidate, key: Key) -> str:
     issuers = sorted({str(stack.facts.get("IssuerOfPatientID", "")) for stack in candidate.stacks})
     return subject_token(key, candidate.subject or candidate.name, issuers[0] if issuers else "")
 
 
-def _line(draft: Draft, candidate: Candidate, dealt: tuple[str, str], key: Key) -> CasePlan | Refusal:
-    choice, (case, subset) = draft.chosen[candidate.name], dealt
+def _line(draft: Draft, candidate: Candidate, choice: Choice | CurationError, key: Key) -> CasePlan | Refusal:
+    case, subset = draft.dealt.get(candidate.name, ("", ""))
     if not isinstance(choice, CurationError) and subset == "training" and choice.label is None:
         choice = SelectionError("no-label", wanted="a label for a training case", found="none")
     if isinstance(choice, CurationError):
@@ -422,20 +607,17 @@ def _turn(loaded: LoadedRules, case: str, choice: Choice) -> Mapping[str, str] |
     return None if turn is None else {**turn, "digest": loaded.evidence[turn["evidence"]]}
 
 
-def _write(workspace: Workspace, loaded: LoadedRules, made: TaskPlan) -> None:
+def _header(loaded: LoadedRules) -> dict[str, Any]:
     published = loaded.published
-    header: dict[str, Any] = {
+    return {
         "kind": "header",
         "format": PLAN_FORMAT,
-        "task": made.task,
+        "task": loaded.rules.task,
         "rules": loaded.rules.model_dump_json(),
         "digest": loaded.digest,
         "document": loaded.document,
         "published": None if published is None else published.model_dump_json(),
     }
-    lines = [case.to_json() for case in made.cases]
-    lines += [{"kind": "refusal", **refusal.to_json()} for refusal in made.refusals]
-    write_lines(workspace.plans / f"{made.task}.jsonl", [header, *lines], mode=0o600, encode=escaped)
 
 
 def _forget_others(workspace: Workspace, plans: Sequence[TaskPlan], asked: Sequence[str]) -> None:
@@ -447,8 +629,10 @@ def _forget_others(workspace: Workspace, plans: Sequence[TaskPlan], asked: Seque
                 path.unlink()
 
 
-def _say(draft: Draft, candidate: Candidate, line: CasePlan | Refusal, fates: _Fates) -> None:
-    """Say the fates of a candidate's files: in the case, refused with it, or of no use to it."""
+def _verdicts(
+    draft: Draft, candidate: Candidate, line: CasePlan | Refusal
+) -> Iterator[tuple[SourceRef, Verdict]]:
+    """Yield the fates of a candidate's files: in the case, refused with it, or of no use to it."""
     if isinstance(line, CasePlan):
         used = {ref: name for name, refs in line.channels.items() for ref in refs}
         if line.label is not None:
@@ -463,36 +647,31 @@ def _say(draft: Draft, candidate: Candidate, line: CasePlan | Refusal, fates: _F
         role = used.get(file.ref, "")
         if not role:
             code = "no-channel-wants-it" if file.kind is Kind.IMAGE else "no-case-wants-it"
-            fates.say(Row(file, Fate.IGNORED, code, draft.task, line.case))
+            yield file.ref, Verdict(Fate.IGNORED, code, draft.task, line.case)
         elif isinstance(line, CasePlan):
-            fates.say(Row(file, Fate.USED, "", draft.task, line.case, role))
+            yield file.ref, Verdict(Fate.USED, "", draft.task, line.case, role)
         else:
-            fates.say(Row(file, Fate.REFUSED, line.code, draft.task, line.case, role))
+            yield file.ref, Verdict(Fate.REFUSED, line.code, draft.task, line.case, role)
 
 
-def _say_the_rest(grouping: Grouping, drafts: Sequence[Draft], fates: _Fates, planned: set[str]) -> None:
-    """Say the fates of files that are in no candidate."""
-    tabled = {draft.task for draft in drafts if draft.has_table}
-    for file, code in grouping.set_aside:
-        fates.say(Row(file, Fate(fate_of(code)), code, file.task or ""))
-    for file in grouping.tables:
-        fates.say(Row(file, Fate.IGNORED, "case-table", file.task or ""))
-    for stack in grouping.stacks:
-        code = "not-in-table" if stack.task in tabled else "no-channel-wants-it"
-        for file in stack.files:
-            fates.say(_left(file, planned, code if file.task else "unbound"))
-    for label in grouping.labels:
-        fates.say(_left(label, planned, "no-case-wants-it"))
+def _say_the_rest(survey: _Survey, fates: _Fates, planned: set[str]) -> None:
+    """Say the fates of tables, of labels of no candidate, and of what is beside a mask: the mask's own."""
+    for place, file in survey.tables:
+        fates.say(place, Verdict(Fate.IGNORED, "case-table", file.task or ""))
+    masks: dict[SourceRef, int] = {}
+    for place, file in survey.labels:
+        fates.say(place, _left(file, planned, "no-case-wants-it"))
+        masks[file.ref] = place
+    # Of two masks that share a description, the one used counts.
+    companions: dict[SourceRef, list[int]] = defaultdict(list)
+    for place, file in survey.companions:
+        companions[file.ref].append(place)
+    for mask, found in survey.beside.items():
+        for place in (place for file in found.files for place in companions[file.ref]):
+            fates.say(place, fates.of(masks[mask]))
 
 
-def _say_what_is_beside(beside: Mapping[SourceRef, Beside], fates: _Fates) -> None:
-    """Give what belongs to a mask the mask's fate; of two masks that share it, the one used counts."""
-    for mask, found in beside.items():
-        for file in found.files:
-            fates.say(replace(fates.rows[mask], file=file))
-
-
-def _left(file: SourceFile, planned: set[str], code: str) -> Row:
+def _left(file: SourceFile, planned: set[str], code: str) -> Verdict:
     if file.task is not None and file.task not in planned:
-        return Row(file, Fate.PENDING, "", file.task)
-    return Row(file, Fate.IGNORED, code, file.task or "")
+        return Verdict(Fate.PENDING, "", file.task)
+    return Verdict(Fate.IGNORED, code, file.task or "")

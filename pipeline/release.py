@@ -17,6 +17,7 @@ from pipeline.case import Orders, Request, entry_of, found_finished, software
 from pipeline.io import ledger, store, tarball
 from pipeline.io.document import canonical, digest_of, merkle_root
 from pipeline.io.durable import sweep, write_bytes
+from pipeline.io.planfile import read_plan
 from pipeline.io.runlog import RunLog, ending, merge
 from pipeline.io.signature import ENVELOPE, SIGNATURE, SigningKey, sign
 from pipeline.io.workspace import Workspace
@@ -94,21 +95,11 @@ def planned(workspace: Workspace, tasks: Sequence[str]) -> list[Planned]:
 
 
 def _read_plan(workspace: Workspace, task: str) -> Planned:
-    path = workspace.plans / f"{task}.jsonl"
-    requests, plans, refusals, offset = [], [], [], 0
-    header: Mapping[str, Any] = {}
-    with path.open("rb") as stream:
-        for line in stream:
-            document = json.loads(line)
-            if document["kind"] == "header":
-                header = document
-            elif document["kind"] == "case":
-                requests.append(Request(str(workspace.root.resolve()), task, document["case"], offset))
-                plans.append(CasePlan.from_json(document))
-            else:
-                refusals.append(_refusal(document))
-            offset += len(line)
-    return Planned(task, header, requests, plans, refusals)
+    made = read_plan(workspace.plans / f"{task}.jsonl")
+    root = str(workspace.root.resolve())
+    places = zip(made.names, made.cases.offsets, strict=True)
+    requests = [Request(root, task, case, offset) for case, offset in places]
+    return Planned(task, made.header, requests, made.cases, made.refusals)
 
 
 def _refusal(document: Mapping[str, Any]) -> Refusal:
@@ -197,14 +188,16 @@ def _update_fates(workspace: Workspace, tasks: set[str], refusals: Sequence[Refu
     """Say in fates.csv which planned files' cases were refused while they were built."""
     path = workspace.private / "fates.csv"
     refused = {(refusal.task, refusal.case): refusal.code for refusal in refusals}
-    rows = ledger.read_fates(path)
-    for row in rows:
+
+    def judged(row: dict[str, str]) -> dict[str, str]:
         is_planned = row["fate"] == Fate.USED.value or row["stage"] == "build"
         if row["task"] in tasks and row["role"] and is_planned:
             code = refused.get((row["task"], row["case"]), "")
             row["code"], row["fate"] = code, (Fate.REFUSED if code else Fate.USED).value
             row["stage"] = "build" if code else "plan"
-    ledger.rewrite_fates(path, rows)
+        return row
+
+    ledger.rewrite_fates(path, map(judged, ledger.read_fates(path)))
 
 
 @dataclass(frozen=True, slots=True)

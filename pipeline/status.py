@@ -40,11 +40,14 @@ def status(workspace: Workspace) -> dict[str, Json]:
     """
     fates = ledger.read_fates(workspace.private / "fates.csv")
     codes = Counter((row["fate"], row["code"]) for row in fates)
+    counts: Counter[str] = Counter()
+    for (fate, _), number in codes.items():
+        counts[fate] += number
     plans = planned(workspace, []) if any(workspace.plans.glob("*.jsonl")) else []
     folder = workspace.settings().rules
     return {
-        "files": len(fates),
-        "fates": dict(sorted(Counter(row["fate"] for row in fates).items())),
+        "files": codes.total(),
+        "fates": dict(sorted(counts.items())),
         "codes": {f"{fate}: {code}": n for (fate, code), n in sorted(codes.items()) if code},
         "tasks": _tasks(workspace, plans, None if folder is None else workspace.root / folder),
     }

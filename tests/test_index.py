@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -186,6 +187,57 @@ def test_overlapping_sources_count_a_file_once(workspace: Workspace, source: Pat
     assert counts["files"] == 11
     assert sum(fates(workspace).values()) == 11
     assert {file.task for file in ledger.read_index(workspace.index)} == {"Task03_Liver"}
+
+
+def lines(workspace: Workspace) -> list[bytes]:
+    (path,) = workspace.index.iterdir()
+    return path.read_bytes().splitlines()
+
+
+def test_many_processes_read_what_one_does_in_the_same_order(
+    workspace: Workspace, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        write_series(source / f"{number}", Person(number), count=7)
+    with zipfile.ZipFile(source / "1.zip", "w") as small, zipfile.ZipFile(source / "large.zip", "w") as large:
+        for path in write_series(source / "made", Person(8), count=3):
+            small.write(path, path.name)
+            large.write(path, path.name)
+        large.writestr("padding.txt", "x" * 9000)
+    os.mkfifo(source / "pipe")
+    run(workspace, source)
+    alone = lines(workspace)
+    shutil.rmtree(workspace.index)
+    workspace.index.mkdir()
+    monkeypatch.setattr(room, "FEW", 0)
+    monkeypatch.setattr(room, "CHUNK", 4)
+    monkeypatch.setattr(room, "LARGE_ARCHIVE", 9000)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    run(workspace, source)
+    beside = lines(workspace)
+    (source / "1" / "3").write_bytes(b"other")
+    run(workspace, source)
+
+    assert beside == alone
+    assert sum(old != new for old, new in zip(alone, lines(workspace), strict=True)) == 1
+
+
+def test_a_tree_that_changed_is_read_along_with_its_old_index(workspace: Workspace, source: Path) -> None:
+    for name in ("b", "d", "d/x", "f"):
+        write_series(source / name, Person(ord(name[-1])), count=2)
+    run(workspace, source)
+    for name in ("a", "c", "d/a"):
+        write_series(source / name, Person(ord(name[-1]) + 100), count=2)
+    shutil.rmtree(source / "b")
+    (source / "d" / "0").unlink()
+    (source / "0").write_bytes(b"a file before every folder")
+    run(workspace, source)
+    again = lines(workspace)
+    (path,) = workspace.index.iterdir()
+    path.unlink()
+    run(workspace, source)
+
+    assert lines(workspace) == again
 
 
 # Refusals

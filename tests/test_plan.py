@@ -18,7 +18,7 @@ from tiny_source import PERSON, Person, write_mask, write_series, write_structur
 from pipeline import case
 from pipeline.demo import make
 from pipeline.index import index
-from pipeline.io import ledger
+from pipeline.io import ledger, shelf
 from pipeline.io.document import read_line_at, read_lines
 from pipeline.io.ruleset import load_rules
 from pipeline.io.workspace import Workspace, create
@@ -147,6 +147,26 @@ def test_a_name_that_is_no_utf8_is_planned(workspace: Workspace, source: Path) -
     odd.rename(odd.with_name("M\udcfcller"))
 
     assert len(plans_of(workspace, source)[SPLEEN].cases) == 1
+
+
+def test_subjects_on_many_shelves_are_planned_as_on_one(
+    workspace: Workspace, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_task(source, SPLEEN, 9)
+    # What concerns files of other subjects: a cut slice without a Patient ID, a copy, a mask apart, a lost label.
+    cut = write_series(source / SPLEEN / f"{PERSON}3" / "ct", Person(3), count=11)[-1]
+    cut.write_bytes(cut.read_bytes()[:40])
+    shutil.copy(source / SPLEEN / f"{PERSON}4" / "ct" / "0", source / SPLEEN / "copy")
+    (source / SPLEEN / f"{PERSON}5" / "label.nii.gz").rename(source / SPLEEN / f"{PERSON}5.nii.gz")
+    write_structures(source / SPLEEN / "rt", Person(100))
+    plans_of(workspace, source)
+    files = [workspace.plans / f"{SPLEEN}.jsonl", workspace.private / "fates.csv"]
+    one = [path.read_bytes() for path in files]
+    monkeypatch.setattr(shelf, "FILES_A_SHELF", 12)
+    plans_of(workspace, source)
+
+    assert [path.read_bytes() for path in files] == one
+    assert list(workspace.scratch.iterdir()) == []
 
 
 # What is left out

@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_partial
 from pydicom.multival import MultiValue
-from pydicom.tag import BaseTag
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from pipeline.io.encoding import is_deflated, refuse_cut
@@ -37,6 +37,8 @@ FACT_KEYWORDS = (
     "GantryDetectorTilt", "RescaleType", "AcquisitionTime", "ContentLabel",
 )  # fmt: skip
 """Header elements that the index keeps: for grouping, for the rules' criteria and for the plan."""
+
+_FACT_TAGS = {Tag(keyword): keyword for keyword in FACT_KEYWORDS}
 
 _IMAGE_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.2": "CT Image Storage",
@@ -215,10 +217,14 @@ def facts_of(dataset: Dataset) -> dict[str, Any]:
 
 
 def _facts(dataset: Dataset) -> dict[str, Any]:
-    facts = {keyword: _plain(dataset.get(keyword)) for keyword in FACT_KEYWORDS}
+    # Only what is there is asked for: a lookup by keyword that finds nothing costs as much as one that does.
+    there = dataset.keys()
+    facts = {
+        keyword: _plain(dataset[tag].value) if tag in there else None for tag, keyword in _FACT_TAGS.items()
+    }
     facts["references"] = _references(dataset)
     facts["RescaleSlope"] = "RescaleSlope" in dataset
-    if facts["DiffusionBValue"] is None:
+    if facts["DiffusionBValue"] is None and any(tag.group in _PRIVATE_GROUPS for tag in there):
         facts["DiffusionBValue"] = _private_b_value(dataset)
     # Not by equality: 0 is a value (an echo time, a b-value) and equals False.
     return {keyword: value for keyword, value in facts.items() if not _is_nothing(value)}
@@ -230,6 +236,8 @@ _PRIVATE_B_VALUES = (
     (0x0065, "Image Private Header", 0x09),
 )
 """Group, creator and offset of the b-value in s/mm2 of Siemens, GE and United Imaging, who long had no public one."""
+
+_PRIVATE_GROUPS = {group for group, _, _ in _PRIVATE_B_VALUES}
 
 _GE_B_VALUE_FLAG = 10**9
 """GE adds this to a b-value to say something about the sequence."""

@@ -6,9 +6,9 @@ import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from io import StringIO
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from pipeline.io.durable import write_bytes, writing
 from pipeline.model.identified import Key
@@ -26,15 +26,20 @@ def index_path(folder: Path, root: Path, key: Key) -> Path:
     return folder / f"{key.token('index', str(root), 24)}.jsonl"
 
 
-def write_index(path: Path, root: Path, lines: Iterable[Stamped]) -> int:
-    """Write an index file line by line; return the number of files in it."""
+def write_index(path: Path, root: Path, lines: Iterable[bytes]) -> int:
+    """Write an index file of lines that `index_line` made; return the number of files in it."""
     count = 0
     with writing(path, _PRIVATE) as stream:
         stream.write(_line({"format": INDEX_FORMAT, "root": str(root)}))
-        for file, stamp in lines:
-            stream.write(_line(_file_to_json(file) | {"stamp": list(stamp)}))
+        for line in lines:
+            stream.write(line)
             count += 1
     return count
+
+
+def index_line(file: SourceFile, stamp: tuple[int, int]) -> bytes:
+    """Return a file's line in an index."""
+    return _line(_file_to_json(file) | {"stamp": list(stamp)})
 
 
 def _line(document: Mapping[str, Any]) -> bytes:
@@ -63,23 +68,46 @@ def read_index_file(path: Path) -> Iterator[Stamped]:
     with path.open("rb") as stream:
         if json.loads(stream.readline())["format"] != INDEX_FORMAT:
             return
-        for line in stream:
-            document = json.loads(line)
-            size, modified = document["stamp"]
-            yield _file_from_json(document), (size, modified)
+        yield from map(parsed, stream)
 
 
-def read_index(folder: Path) -> Iterator[SourceFile]:
-    """Yield every indexed file of a workspace once, in the byte order of the source roots.
+def parsed(line: bytes) -> Stamped:
+    """Return what `index_line` made a line of."""
+    document = json.loads(line)
+    size, modified = document["stamp"]
+    return _file_from_json(document), (size, modified)
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Every indexed file of a workspace once, in the byte order of the source roots; read anew each time.
 
     Of two roots that hold a file the deeper one speaks for it: it was named later, or more exactly.
     """
-    heads = {_root_of(path): path for path in folder.glob("*.jsonl")}
-    for root in sorted(heads):
-        deeper = [other for other in heads if other != root and _is_below(other, root)]
-        for file, _ in read_index_file(heads[root]):
-            if not any(_is_below(file.ref.path, other) for other in deeper):
-                yield file
+
+    folder: Path
+
+    def __iter__(self) -> Iterator[SourceFile]:
+        heads = {_root_of(path): path for path in self.folder.glob("*.jsonl")}
+        for root in sorted(heads):
+            deeper = [other for other in heads if other != root and _is_below(other, root)]
+            for file, _ in read_index_file(heads[root]):
+                if not any(_is_below(file.ref.path, other) for other in deeper):
+                    yield file
+
+    def most(self) -> int:
+        """Return how many files there are at most: lines, not files that two roots share."""
+        return sum(max(_line_count(path) - 1, 0) for path in self.folder.glob("*.jsonl"))
+
+
+def _line_count(path: Path) -> int:
+    with path.open("rb") as stream:
+        return sum(chunk.count(b"\n") for chunk in iter(lambda: stream.read(2**20), b""))
+
+
+def read_index(folder: Path) -> Iterator[SourceFile]:
+    """Yield every indexed file of a workspace; see `Index`."""
+    return iter(Index(folder))
 
 
 def _is_below(path: str, root: str) -> bool:
@@ -133,21 +161,22 @@ def _cells(row: Row, key: Key) -> dict[str, str]:
 
 
 def rewrite_fates(path: Path, rows: Iterable[Mapping[str, str]]) -> None:
-    """Write rows as `read_fates` gave them."""
-    text = StringIO(newline="")
-    writer = csv.DictWriter(text, FATE_COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    # Paths on Linux may be any bytes; what is not UTF-8 is written as the file system gave it.
-    write_bytes(path, text.getvalue().encode("utf-8", "surrogateescape"), _PRIVATE)
+    """Write rows as `read_fates` gave them, one after the other: there may be millions."""
+    with writing(path, _PRIVATE) as stream:
+        # Paths on Linux may be any bytes; what is not UTF-8 is written as the file system gave it.
+        text = TextIOWrapper(cast(IO[bytes], stream), "utf-8", "surrogateescape", newline="")
+        writer = csv.DictWriter(text, FATE_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        text.detach()
 
 
-def read_fates(path: Path) -> list[dict[str, str]]:
-    """Return the rows of fates.csv, none when there is no such file."""
+def read_fates(path: Path) -> Iterator[dict[str, str]]:
+    """Yield the rows of fates.csv, none when there is no such file."""
     if not path.exists():
-        return []
+        return
     with path.open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
-        return list(csv.DictReader(stream))
+        yield from csv.DictReader(stream)
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,19 @@ def files_below(root: Path) -> Iterator[tuple[Path, str, str | None]]:
         yield path, _inside(path, root), _folder_code(path) or "permission-denied"
 
 
+def count_below(root: Path) -> int:
+    """Return how many files lie below a root, for progress alone: nothing but names is looked at."""
+    if not root.is_dir():
+        return 1
+    return sum(len(names) for _, _, names in os.walk(root, followlinks=False))
+
+
+def walk_order(path: str, root: str) -> tuple[tuple[int, str], ...]:
+    """Return what to sort paths by to have them as `files_below` gives them: a folder's files, then its folders."""
+    folders, _, name = path[len(root) :].strip("/").rpartition("/")
+    return (*((1, folder) for folder in folders.split("/") if folder), (0, name))
+
+
 def _inside(path: Path, root: Path) -> str:
     return path.name if path == root else path.relative_to(root).as_posix()
 

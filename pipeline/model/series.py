@@ -42,6 +42,17 @@ class Fate(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of an input file, why, and in which task, case and role."""
+
+    fate: Fate
+    code: str = ""
+    task: str = ""
+    case: str = ""
+    role: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SourceRef:
     """One source file: a path, or a member of an archive; with the SHA-256 it had when indexed."""
 

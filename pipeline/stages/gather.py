@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import TypeAlias
 
 from pipeline.model.plan import Candidate
 from pipeline.model.series import Kind, SourceFile, Stack
@@ -14,67 +13,126 @@ from pipeline.model.series import Kind, SourceFile, Stack
 Study = tuple[str, str]
 """Patient ID and Study Instance UID."""
 
-Folders: TypeAlias = "dict[PurePosixPath, dict[Study, set[str]]]"
-"""Folder -> study -> names of the folders directly below it in which the study's images lie."""
+_Bound = tuple[str | None, Study]
+"""The task that a study's source is bound to, and the study."""
 
 
 def gather(
-    stacks: Sequence[Stack], labels: Sequence[SourceFile], name: Callable[[Study], str]
+    stacks: Sequence[Stack], owned: Mapping[Study, Sequence[SourceFile]], name: Callable[[Study], str]
 ) -> list[Candidate]:
     """Return one candidate for each study of each subject, with the labels that belong to it.
 
-    A SEG or RTSTRUCT belongs to the study whose series it refers to, else to its own study. A mask file
-    belongs to the one study whose images lie in its folder, or in the nearest folder above that holds
-    images; where that folder holds several studies, to the one whose Patient ID or folder name is a word of
-    the mask's path below it. Folders of the mask's own SOURCE count, and those of others where its own holds no
-    images. A mask whose own facts say its subject belongs to that one's study. A mask that fits no study, or
-    several, belongs to none.
-
     Parameters
     ----------
+    stacks
+        The volumes that a task may use: all of them, or all of some subjects.
+    owned
+        Study -> its labels, as `Whereabouts.owners` says.
     name
         Keyed: study -> the token under which the study's case number is remembered.
     """
     studies: dict[Study, list[Stack]] = defaultdict(list)
     for stack in stacks:
         studies[(stack.subject, stack.study_uid)].append(stack)
-    owned: dict[Study, list[SourceFile]] = defaultdict(list)
-    folders = _by_source(studies)
-    for label in labels:
-        study = (
-            _of_mask(label, studies, folders) if label.kind is Kind.MASK else _by_reference(label, studies)
-        )
-        if study is not None:
-            owned[study].append(label)
-    return [Candidate(name(study), study[0], tuple(studies[study]), tuple(owned[study])) for study in studies]
+    return [
+        Candidate(name(study), study[0], tuple(found), tuple(owned.get(study, ())))
+        for study, found in studies.items()
+    ]
 
 
-def _by_reference(label: SourceFile, studies: Mapping[Study, Sequence[Stack]]) -> Study | None:
-    references = set(label.facts.get("references", ()))
-    referred = [study for study, stacks in studies.items() if references & {s.series_uid for s in stacks}]
-    if len(referred) == 1:
-        return referred[0]
-    own = (label.text("PatientID"), label.text("StudyInstanceUID"))
-    return own if own in studies else None
+@dataclass(slots=True)
+class Whereabouts:
+    """Where the images of each study lie and which series are whose: all that labels are given out by."""
+
+    _series: dict[str, set[_Bound]] = field(default_factory=dict)
+    _sources: dict[str, dict[PurePosixPath, dict[_Bound, set[str]]]] = field(default_factory=dict)
+    _subjects: dict[str, set[_Bound]] = field(default_factory=dict)
+    _met: set[tuple[_Bound, str, str, str]] = field(default_factory=set)
+
+    def meet(self, image: SourceFile) -> None:
+        """Take in where an image lies."""
+        study = (image.text("PatientID"), image.text("StudyInstanceUID"))
+        series, folder = image.text("SeriesInstanceUID"), image.inside.rpartition("/")[0]
+        bound, source = (image.task, study), _source(image)
+        if (bound, series, source, folder) in self._met:
+            return
+        self._met.add((bound, series, source, folder))
+        self._subjects.setdefault(study[0], set()).add(bound)
+        self._series.setdefault(series, set()).add(bound)
+        folders = self._sources.setdefault(source, {})
+        place, below = PurePosixPath(folder), ""
+        for above in (place, *place.parents):
+            folders.setdefault(above, {}).setdefault(bound, set()).add(below)
+            below = above.name
+
+    def owners(self, labels: Iterable[SourceFile], task: str) -> dict[Study, list[SourceFile]]:
+        """Return study -> the labels that belong to it, of what a task may use; a label belongs to one or none.
+
+        A SEG or RTSTRUCT belongs to the study whose series it refers to, else to its own study. A mask file
+        belongs to the one study whose images lie in its folder, or in the nearest folder above that holds
+        images; where that folder holds several studies, to the one whose Patient ID or folder name is a word of
+        the mask's path below it. Folders of the mask's own SOURCE count, and those of others where its own
+        holds no images. A mask whose own facts say its subject belongs to that one's study. A mask that fits no
+        study, or several, belongs to none.
+        """
+        owned: dict[Study, list[SourceFile]] = defaultdict(list)
+        folders: dict[tuple[str, PurePosixPath], _Folder] = {}
+        for label in labels:
+            if label.kind is not Kind.MASK:
+                study = self._by_reference(label, task)
+            elif label.text("PatientID"):
+                study = self._by_subject(label.text("PatientID"), task)
+            else:
+                study = self._by_folder(label, task, folders)
+            if study is not None:
+                owned[study].append(label)
+        return owned
+
+    def _by_reference(self, label: SourceFile, task: str) -> Study | None:
+        references = label.facts.get("references", ())
+        bound = [bound for uid in references for bound in self._series.get(uid, ())]
+        referred = {study for to, study in bound if to in (None, task)}
+        if len(referred) == 1:
+            return referred.pop()
+        own = (label.text("PatientID"), label.text("StudyInstanceUID"))
+        return own if {(None, own), (task, own)} & self._subjects.get(own[0], set()) else None
+
+    def _by_subject(self, subject: str, task: str) -> Study | None:
+        meant = {study for to, study in self._subjects.get(subject, ()) if to in (None, task)}
+        return meant.pop() if len(meant) == 1 else None
+
+    def _by_folder(
+        self, label: SourceFile, task: str, known: dict[tuple[str, PurePosixPath], _Folder]
+    ) -> Study | None:
+        def folder(source: str, place: PurePosixPath) -> _Folder:
+            if (source, place) not in known:
+                known[source, place] = self._folder(source, place, task)
+            return known[source, place]
+
+        place, own = PurePosixPath(label.inside), _source(label)
+        source = own if folder(own, PurePosixPath()).studies else _EVERY_SOURCE
+        for above in place.parents:
+            here = folder(source, above)
+            if len(here.studies) == 1:
+                return next(iter(here.studies))
+            if here.studies:
+                named = here.named_in(place.relative_to(above).as_posix())
+                return named.pop() if len(named) == 1 else None
+        return None
+
+    def _folder(self, source: str, place: PurePosixPath, task: str) -> _Folder:
+        sources = self._sources.values() if source == _EVERY_SOURCE else [self._sources.get(source, {})]
+        folder = _Folder(set(), defaultdict(set))
+        for (to, study), below in (item for found in sources for item in found.get(place, {}).items()):
+            if to in (None, task):
+                folder.studies.add(study)
+                for word in {study[0], *below} - {""}:
+                    folder.words[word.lower()].add(study)
+        return folder
 
 
-def _by_source(studies: Mapping[Study, Iterable[Stack]]) -> dict[str, Folders]:
-    """Return SOURCE -> folder -> study -> names of the folders directly below in which the study's images lie.
-
-    Under an empty name stand the folders of all sources together.
-    """
-    sources: dict[str, Folders] = defaultdict(lambda: defaultdict(lambda: defaultdict(set)))
-    for study, stacks in studies.items():
-        places = {
-            (_source(file), PurePosixPath(file.inside).parent) for stack in stacks for file in stack.files
-        }
-        for source, place in places:
-            below = ""
-            for folder in (place, *place.parents):
-                sources[source][folder][study].add(below)
-                sources[""][folder][study].add(below)
-                below = folder.name
-    return sources
+_EVERY_SOURCE = ""
+"""Stands for all sources together; none has an empty name."""
 
 
 def _source(file: SourceFile) -> str:
@@ -83,34 +141,23 @@ def _source(file: SourceFile) -> str:
     return whole.removesuffix(file.inside)
 
 
-def _of_mask(
-    mask: SourceFile, studies: Mapping[Study, object], folders: Mapping[str, Folders]
-) -> Study | None:
-    """Return the study of a mask: of the subject that it bears, else by its folder."""
-    told = mask.text("PatientID")
-    if told:
-        meant = [study for study in studies if study[0] == told]
-        return meant[0] if len(meant) == 1 else None
-    own = folders.get(_source(mask)) or folders.get("", {})
-    return _by_folder(mask, own)
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """The studies of which images lie in a folder or below, and by which words a path there may mean them."""
+
+    studies: set[Study]
+    words: Mapping[str, set[Study]]
+
+    def named_in(self, text: str) -> set[Study]:
+        """Return the studies whose word stands in a text with no letter or digit before or after it."""
+        text = text.lower()
+        starts = [at for at in range(len(text)) if at == 0 or not _is_alphanumeric(text[at - 1])]
+        ends = {at for at in range(1, len(text) + 1) if at == len(text) or not _is_alphanumeric(text[at])}
+        # By length, because a long path has very many parts.
+        lengths = {len(word) for word in self.words}
+        words = {text[at : at + length] for at in starts for length in lengths if at + length in ends}
+        return {study for word in words for study in self.words.get(word, ())}
 
 
-def _by_folder(label: SourceFile, folders: Folders) -> Study | None:
-    place = PurePosixPath(label.inside)
-    for folder in place.parents:
-        here = folders.get(folder, {})
-        if len(here) == 1:
-            return next(iter(here))
-        if here:
-            words = place.relative_to(folder).as_posix()
-            named = [
-                study for study, below in here.items() if any(_is_word(w, words) for w in {study[0], *below})
-            ]
-            return named[0] if len(named) == 1 else None
-    return None
-
-
-def _is_word(word: str, text: str) -> bool:
-    """Whether a name stands in a text with no letter or digit before or after it."""
-    pattern = rf"(?<![A-Za-z0-9]){re.escape(word)}(?![A-Za-z0-9])"
-    return bool(word) and re.search(pattern, text, re.IGNORECASE) is not None
+def _is_alphanumeric(letter: str) -> bool:
+    return letter.isascii() and letter.isalnum()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import isfinite, isnan, nan
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.model.series import Facts, Kind, SourceFile, SourceRef, Stack
 
@@ -19,7 +19,8 @@ POSITION_TOLERANCE_MM = 0.01
 
 _LOCALIZER_WORDS = ("LOCALIZER", "SCOUT", "SURVEY")
 _SCREEN_WORDS = ("SCREEN SAVE", "SCREENSAVE", "SECONDARY CAPTURE")
-_LABELS = (Kind.SEG, Kind.RTSTRUCT, Kind.MASK)
+LABELS = (Kind.SEG, Kind.RTSTRUCT, Kind.MASK)
+"""Kinds of files that hold an expert's drawing."""
 
 _SPLITS: tuple[tuple[str, ...], ...] = (
     ("AcquisitionNumber",),
@@ -38,7 +39,7 @@ _SPLITS: tuple[tuple[str, ...], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """All files of an index, each in exactly one place."""
+    """All files that were given, each in exactly one place."""
 
     stacks: Sequence[Stack]
     labels: Sequence[SourceFile]
@@ -46,42 +47,58 @@ class Grouping:
     set_aside: Sequence[tuple[SourceFile, str]]
 
 
-def ingest(files: Iterable[SourceFile]) -> Grouping:
+def ingest(files: Iterable[SourceFile], elsewhere: Mapping[str, str] | None = None) -> Grouping:
     """Split images into stacks of one orientation, matrix, spacing, echo and image type.
 
     Slices at equal positions are told apart by acquisition, temporal position, b-value and gradient direction,
     trigger time, stack or dimension index values; when nothing does, the stack carries the code
     duplicate-positions and cannot become a channel.
     Exact duplicates are set aside, conflicting ones give their stack the code conflicting-duplicates.
+
+    Parameters
+    ----------
+    files
+        All files, or all of some subjects.
+    elsewhere
+        What `damage` says of files that are not among them.
     """
     images: list[SourceFile] = []
     labels: list[SourceFile] = []
     tables: list[SourceFile] = []
     set_aside: list[tuple[SourceFile, str]] = []
-    for file, is_copy in _marking_copies(files):
-        code = "duplicate" if is_copy else _reason(file)
+    damaged = Damage(dict(elsewhere or {}))
+    for file, code in judged(files):
         if code is not None:
             set_aside.append((file, code))
+            damaged.meet(file)
         elif file.kind is Kind.TABLE:
             tables.append(file)
         else:
-            (labels if file.kind in _LABELS else images).extend(file.slices())
-    damage = _damage([file for file, _ in set_aside])
-    stacks = [_tainted(stack, damage) for series in _by_series(images) for stack in _stacks(series)]
+            (labels if file.kind in LABELS else images).extend(file.slices())
+    stacks = [_tainted(stack, damaged.codes) for series in _by_series(images) for stack in _stacks(series)]
     return Grouping(stacks, labels, tables, set_aside)
+
+
+def judged(files: Iterable[SourceFile]) -> Iterator[tuple[SourceFile, str | None]]:
+    """Yield each file with the code for which it takes no part, None when it takes part."""
+    for file, is_copy in _marking_copies(files):
+        yield file, "duplicate" if is_copy else _reason(file)
 
 
 _DAMAGED = {"truncated", "unreadable", "permission-denied", "source-missing", "archive-unreadable"}
 """Codes of files that may have been a slice: without it, its series could pass for a shorter one."""
 
 
-def _damage(set_aside: Iterable[SourceFile]) -> dict[str, str]:
-    """Return series UID, or folder of files that do not say their series -> code of the damage in it."""
-    damage: dict[str, str] = {}
-    for file in set_aside:
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Series UID, or folder of files that do not say their series -> code of the damage in it."""
+
+    codes: dict[str, str] = field(default_factory=dict)
+
+    def meet(self, file: SourceFile) -> None:
+        """Note a file that may have been a slice and cannot be read."""
         if file.code in _DAMAGED:
-            damage.setdefault(file.text("SeriesInstanceUID") or _folder(file), file.code)
-    return damage
+            self.codes.setdefault(file.text("SeriesInstanceUID") or _folder(file), file.code)
 
 
 def _folder(file: SourceFile) -> str:
@@ -162,7 +179,7 @@ def _by_place(file: SourceFile) -> tuple[object, ...]:
 
 def _known(number: float) -> tuple[bool, float]:
     """Return a number to sort by: NaN, which would sort nowhere, last."""
-    return (True, 0.0) if np.isnan(number) else (False, float(number))
+    return (True, 0.0) if isnan(number) else (False, number)
 
 
 def _conflicting(series: Sequence[SourceFile]) -> set[SourceRef]:
@@ -174,7 +191,7 @@ def _conflicting(series: Sequence[SourceFile]) -> set[SourceRef]:
 
 def _alike(series: Sequence[SourceFile]) -> Iterable[list[SourceFile]]:
     """Group files by kind, then by direction cosines and pixel spacing within tolerance."""
-    groups: dict[Hashable, list[tuple[npt.NDArray[np.float64], list[SourceFile]]]] = defaultdict(list)
+    groups: dict[Hashable, list[tuple[tuple[float, ...], list[SourceFile]]]] = defaultdict(list)
     for file in series:
         plane = _plane_numbers(file.facts)
         planes = groups[_kind_key(file)]
@@ -196,29 +213,34 @@ def _kind_key(file: SourceFile) -> Hashable:
     return (*(str(file.facts.get(name)) for name in names), str(told))
 
 
-def _plane_numbers(facts: Facts) -> npt.NDArray[np.float64]:
-    """Return direction cosines and pixel spacing, NaN where they are missing; shape (8,)."""
-    cosines = _numbers(facts.get("ImageOrientationPatient"), 6)
-    return np.concatenate([cosines, _numbers(facts.get("PixelSpacing"), 2)])
+def _plane_numbers(facts: Facts) -> tuple[float, ...]:
+    """Return the six direction cosines and the two pixel spacings, NaN where they are missing."""
+    return _numbers(facts.get("ImageOrientationPatient"), 6) + _numbers(facts.get("PixelSpacing"), 2)
 
 
-def _numbers(value: object, count: int) -> npt.NDArray[np.float64]:
+def _numbers(value: object, count: int) -> tuple[float, ...]:
+    # Plain numbers, not arrays: this is asked of every slice, and arrays so small cost ten times as much.
     listed = _listed(value)
-    if len(listed) != count or not all(isinstance(item, (int, float)) for item in listed):
-        return np.full(count, np.nan)
-    numbers = np.array(listed, dtype=np.float64)
-    return numbers if np.isfinite(numbers).all() else np.full(count, np.nan)
+    numbers = tuple(float(item) for item in listed if isinstance(item, (int, float)) and isfinite(item))
+    return numbers if len(numbers) == len(listed) == count else (nan,) * count
 
 
-def _is_near(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> bool:
-    return bool(np.allclose(first, second, rtol=0, atol=ORIENTATION_TOLERANCE, equal_nan=True))
+def _is_near(first: Sequence[float], second: Sequence[float]) -> bool:
+    pairs = zip(first, second, strict=True)
+    return all(abs(a - b) <= ORIENTATION_TOLERANCE or (a != a and b != b) for a, b in pairs)
 
 
 def distance_along_normal(facts: Facts) -> float:
     """Return a slice's position along its normal in mm (PS3.3 C.7.6.2.1.1), NaN if unknown."""
-    cosines = _numbers(facts.get("ImageOrientationPatient"), 6)
-    position = _numbers(facts.get("ImagePositionPatient"), 3)
-    return float(np.dot(np.cross(cosines[:3], cosines[3:]), position))
+    x, y, z = _normal(facts)
+    i, j, k = _numbers(facts.get("ImagePositionPatient"), 3)
+    return x * i + y * j + z * k
+
+
+def _normal(facts: Facts) -> tuple[float, float, float]:
+    """Return the cross product of a slice's row and column direction, NaN if unknown."""
+    a, b, c, d, e, f = _numbers(facts.get("ImageOrientationPatient"), 6)
+    return b * f - c * e, c * d - a * f, a * e - b * d
 
 
 def _told_apart(group: Sequence[SourceFile]) -> list[tuple[Sequence[SourceFile], str | None]]:
@@ -319,8 +341,7 @@ def _stack(files: Sequence[SourceFile], code: str | None) -> Stack:
 
 def nearest_plane(facts: Facts) -> str:
     """Return the anatomical plane nearest to a slice: axial, sagittal, coronal; `unknown` without cosines."""
-    cosines = _numbers(facts.get("ImageOrientationPatient"), 6)
-    normal = np.abs(np.cross(cosines[:3], cosines[3:]))
+    normal = np.abs(_normal(facts))
     if np.isnan(normal).any():
         return "unknown"
     return ("sagittal", "coronal", "axial")[int(np.argmax(normal))]

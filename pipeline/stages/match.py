@@ -208,9 +208,14 @@ def _only(labels: Sequence[SourceFile]) -> SourceFile:
 
 
 def _is_named_label(label: SourceFile, named: str) -> bool:
-    return named in (label.text("SeriesInstanceUID"), label.text("SOPInstanceUID")) or _ends_with(
-        label.inside, named
-    )
+    return not label_names(label).isdisjoint({named, named.strip("/")})
+
+
+def label_names(label: SourceFile) -> set[str]:
+    """Return all by which a case table may name a label: its UIDs, and the ends of its path."""
+    parts = label.inside.split("/")
+    ends = {"/".join(parts[at:]) for at in range(len(parts))}
+    return ends | {label.text("SeriesInstanceUID"), label.text("SOPInstanceUID")} - {""}
 
 
 def _warnings(channel: Channel, facts: Facts) -> list[str]:

@@ -31,22 +31,51 @@ def pair(files: Iterable[SourceFile]) -> dict[SourceRef, Beside]:
     (`data_file` in its facts); a name that differs only by case counts where no other does. A label description
     (`describes_labels`) belongs to the mask whose name it has, but for the ending; the only description of a
     folder that is named like no mask belongs to each mask there.
+
+    Parameters
+    ----------
+    files
+        All files of an index; they are gone through twice, and of most of them nothing is kept.
     """
-    folders: dict[tuple[str, str], list[SourceFile]] = defaultdict(list)
+    folders: dict[_Folder, list[SourceFile]] = defaultdict(list)
+    described: dict[_Folder, list[SourceFile]] = defaultdict(list)
     for file in files:
-        folders[_folder(file)].append(file)
+        if file.kind is Kind.MASK:
+            folders[_folder(file)].append(file)
+        elif file.facts.get("describes_labels"):
+            described[_folder(file)].append(file)
+    data = _named_data(files, folders)
     found: dict[SourceRef, Beside] = {}
-    for together in folders.values():
-        masks = [file for file in together if file.kind is Kind.MASK]
-        named = _descriptions(masks, [file for file in together if file.facts.get("describes_labels")])
+    for folder, masks in folders.items():
+        named = _descriptions(masks, described[folder]) if folder in described else {}
         for mask in masks:
-            beside = Beside(_data(mask, together), named.get(mask.ref))
+            beside = Beside(_data(mask, data.get(folder, ())), named.get(mask.ref))
             if beside.files:
                 found[mask.ref] = beside
     return found
 
 
-def _folder(file: SourceFile) -> tuple[str, str]:
+_Folder = tuple[str, str]
+
+
+def _named_data(
+    files: Iterable[SourceFile], folders: Mapping[_Folder, Sequence[SourceFile]]
+) -> Mapping[_Folder, Sequence[SourceFile]]:
+    """Return folder -> files there whose name a mask's header says, but for its case."""
+    wanted = {
+        (folder, mask.text("data_file").casefold())
+        for folder, masks in folders.items()
+        for mask in masks
+        if mask.text("data_file")
+    }
+    data: dict[_Folder, list[SourceFile]] = defaultdict(list)
+    for file in files if wanted else ():
+        if (_folder(file), _name(file).casefold()) in wanted:
+            data[_folder(file)].append(file)
+    return data
+
+
+def _folder(file: SourceFile) -> _Folder:
     """Return the place that only files side by side share: a folder, on disk or in one archive."""
     if file.ref.member is None:
         return "", file.ref.path.rpartition("/")[0]

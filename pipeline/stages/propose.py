@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.model.plan import Candidate, Choice
@@ -31,7 +32,7 @@ class Finding:
 
 
 def propose(
-    rules: TaskRules, finding: Finding, *, labels: Sequence[SourceFile], unmet: Unmet
+    rules: TaskRules, finding: Finding, *, bearers: Mapping[str, int], unmet: Unmet
 ) -> dict[str, str]:
     """Return the candidate's line of a case table, which read back gives the same plan.
 
@@ -41,8 +42,8 @@ def propose(
         The task, whose channels are columns.
     finding
         The candidate and what became of it. Cells of a table that it came from stay as they are.
-    labels
-        All labels of the task: a label is named by what names no other.
+    bearers
+        How many labels of the task have a name, as `bearers_of` counts: a label is named by what names no other.
     unmet
         Why a stack is not a channel.
 
@@ -57,7 +58,7 @@ def propose(
     found = {
         "study": _study(candidate.stacks),
         **{name: _series(stacks, candidate.stacks) for name, stacks in fitting.items()},
-        "label": "" if label is None else _label(label, labels),
+        "label": "" if label is None else _label(label, bearers),
     }
     strata = rules.cases.split.strata
     named = {column: candidate.row.get(column) or cell for column, cell in found.items()}
@@ -98,13 +99,20 @@ def _series(fitting: Sequence[Stack], stacks: Sequence[Stack]) -> str:
     return uid if len(together) == 1 else f"{uid}#{together.index(fitting[0]) + 1}"
 
 
-def _label(label: SourceFile, labels: Sequence[SourceFile]) -> str:
+def bearers_of(labels: Iterable[SourceFile]) -> Counter[str]:
+    """Return how many labels each name means: the UID of an instance, or the end of a path."""
+    return Counter(name for label in labels for name in _names(label))
+
+
+def _names(label: SourceFile) -> set[str]:
+    parts = label.inside.split("/")
+    return {label.text("SOPInstanceUID"), *("/".join(parts[at:]) for at in range(len(parts)))}
+
+
+def _label(label: SourceFile, bearers: Mapping[str, int]) -> str:
     """Return the first of a label's names that is no other's; empty when a table cannot hold it."""
-    places = (label.text("SOPInstanceUID"), label.inside)
-    for name in places:
-        bearers = [other for other in labels if name in (other.text("SOPInstanceUID"), other.inside)]
-        bearers += [other for other in labels if other.inside.endswith(f"/{name}")]
-        if name and bearers == [label] and _is_text(name):
+    for name in (label.text("SOPInstanceUID"), label.inside):
+        if name and bearers[name] == 1 and _is_text(name):
             return name
     return ""
 

@@ -30,7 +30,9 @@ FILES = [file(), file(ODD, ODD, PatientID="Doe^Jane", EchoTime=4.6, ImageType=["
 def test_an_index_gives_back_its_files_and_stamps(tmp_path: Path) -> None:
     lines = [(one, (number, 2**62)) for number, one in enumerate(FILES)]
 
-    assert ledger.write_index(tmp_path / "a.jsonl", Path(ODD), lines) == 2
+    encoded = [ledger.index_line(*line) for line in lines]
+
+    assert ledger.write_index(tmp_path / "a.jsonl", Path(ODD), encoded) == 2
     assert list(ledger.read_index_file(tmp_path / "a.jsonl")) == lines
 
 
@@ -44,7 +46,7 @@ def test_any_path_and_value_survive(
 ) -> None:
     folder = tmp_path_factory.mktemp("index")
     one = file(path, path, EchoTime=value)
-    ledger.write_index(folder / "a.jsonl", Path("/root"), [(one, (0, 0))])
+    ledger.write_index(folder / "a.jsonl", Path("/root"), [ledger.index_line(one, (0, 0))])
 
     assert list(ledger.read_index(folder)) == [one]
     assert len(ledger.reference(KEY, one.ref)) == 10
@@ -53,7 +55,7 @@ def test_any_path_and_value_survive(
 def test_roots_come_in_the_order_of_their_names_not_of_their_tokens(tmp_path: Path) -> None:
     for root in ("/z", "/m", "/a", "/q"):
         path = ledger.index_path(tmp_path, Path(root), KEY)
-        ledger.write_index(path, Path(root), [(file(root), (0, 0))])
+        ledger.write_index(path, Path(root), [ledger.index_line(file(root), (0, 0))])
 
     assert [one.ref.path for one in ledger.read_index(tmp_path)] == ["/a", "/m", "/q", "/z"]
 
@@ -62,7 +64,7 @@ def test_a_file_below_two_roots_is_listed_once_as_the_deeper_one_says(tmp_path: 
     for root, task in (("/a", "Task01_A"), ("/a/b", "Task02_B"), ("/a/b.tar", "Task03_C"), ("/", "Task04_D")):
         every = ("/a/1", "/a/b/1", "/a/bb/1", "/a/b.tar")
         paths = [path for path in every if Path(path).is_relative_to(root)]
-        lines = [(replace(file(path), task=task), (0, 0)) for path in paths]
+        lines = [ledger.index_line(replace(file(path), task=task), (0, 0)) for path in paths]
         ledger.write_index(ledger.index_path(tmp_path, Path(root), KEY), Path(root), lines)
 
     assert {one.ref.path: one.task for one in ledger.read_index(tmp_path)} == {
@@ -72,7 +74,7 @@ def test_a_file_below_two_roots_is_listed_once_as_the_deeper_one_says(tmp_path: 
 
 
 def test_an_index_in_another_format_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ledger.write_index(tmp_path / "a.jsonl", Path("/a"), [(file(), (0, 0))])
+    ledger.write_index(tmp_path / "a.jsonl", Path("/a"), [ledger.index_line(file(), (0, 0))])
     monkeypatch.setattr(ledger, "INDEX_FORMAT", "curate-index/0")
 
     assert list(ledger.read_index(tmp_path)) == []
@@ -101,7 +103,7 @@ def test_fates_are_read_as_they_were_written(tmp_path: Path) -> None:
         Row(file("/b"), Fate.PENDING),
     ]
     ledger.write_fates(tmp_path / "fates.csv", rows, KEY)
-    read = ledger.read_fates(tmp_path / "fates.csv")
+    read = list(ledger.read_fates(tmp_path / "fates.csv"))
 
     assert [row["path"] for row in read] == ["/a", ODD, "/b"]
     assert [row["fate"] for row in read] == ["used", "refused", "pending"]
@@ -135,4 +137,4 @@ def test_a_crosswalk_is_remembered_and_absent_at_first(tmp_path: Path) -> None:
     assert ledger.read_crosswalk(tmp_path / "crosswalk.json") == ledger.Crosswalk()
     ledger.write_crosswalk(tmp_path / "crosswalk.json", dealt)
     assert ledger.read_crosswalk(tmp_path / "crosswalk.json") == dealt
-    assert ledger.read_fates(tmp_path / "fates.csv") == []
+    assert list(ledger.read_fates(tmp_path / "fates.csv")) == []

@@ -105,7 +105,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 def test_rules_learnt_from_a_plan_choose_the_series_of_that_plan(
     workspace: Workspace, tmp_path: Path
 ) -> None:
-    (made,) = plan(workspace, [PROSTATE])
+    (made,) = plan(workspace, [PROSTATE], is_proposing=True)
     table = tmp_path / "cases.csv"
     write_table(table, made.proposal)
     channels = learn_channels(workspace, table, PROSTATE)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from pipeline.model.plan import Candidate
 from pipeline.model.series import Kind, SourceFile, SourceRef, Stack
-from pipeline.stages.gather import gather
+from pipeline.stages.gather import Whereabouts, gather
 
 
 def image(subject: str, study: str, series: str, *places: str) -> Stack:
@@ -30,7 +31,11 @@ def drawn(kind: Kind, subject: str, study: str, *references: str) -> SourceFile:
 
 
 def gathered(stacks: Sequence[Stack], *labels: SourceFile) -> list[Candidate]:
-    return gather(stacks, labels, lambda study: " ".join(study))
+    places = Whereabouts()
+    for stack in stacks:
+        for file in stack.files:
+            places.meet(replace(file, facts=stack.facts))
+    return gather(stacks, places.owners(labels, "Task01_A"), lambda study: " ".join(study))
 
 
 def owner(stacks: Sequence[Stack], label: SourceFile) -> str | None:

@@ -19,7 +19,7 @@ from pipeline.model.rules import TaskRules
 from pipeline.model.series import Kind, SourceFile, SourceRef, Stack
 from pipeline.plan import plan
 from pipeline.stages.match import match, unmet
-from pipeline.stages.propose import MOST_REFUSED, WHY, WHY_NOT, Finding, propose
+from pipeline.stages.propose import MOST_REFUSED, WHY, WHY_NOT, Finding, bearers_of, propose
 
 SPLEEN, PROSTATE = "Task09_Spleen", "Task05_Prostate"
 RULES: TaskRules = load_rules(None)[PROSTATE].rules
@@ -57,7 +57,7 @@ def finding(candidate: Candidate) -> Finding:
 
 def line(*stacks: Stack, labels: tuple[SourceFile, ...] = (MASK,), **row: str) -> dict[str, str]:
     candidate = Candidate("name", "P1", stacks, labels, row)
-    return propose(RULES, finding(candidate), labels=labels, unmet=unmet)
+    return propose(RULES, finding(candidate), bearers=bearers_of(labels), unmet=unmet)
 
 
 def test_a_line_names_subject_study_series_and_label() -> None:
@@ -112,9 +112,11 @@ def test_cells_of_a_table_stay_as_they_were_written() -> None:
 def test_a_label_whose_place_is_another_s_too_is_not_named_by_it() -> None:
     twin = replace(MASK, ref=SourceRef("/in/again/m.nii", None, "", 0), inside="again/m.nii")
     candidate = Candidate("name", "P1", (T2, ADC), (MASK,))
-    assert propose(RULES, finding(candidate), labels=(MASK, twin), unmet=unmet)["label"] == ""
+    assert propose(RULES, finding(candidate), bearers=bearers_of((MASK, twin)), unmet=unmet)["label"] == ""
     own = Candidate("name", "P1", (T2, ADC), (twin,))
-    assert propose(RULES, finding(own), labels=(MASK, twin), unmet=unmet)["label"] == "again/m.nii"
+    assert (
+        propose(RULES, finding(own), bearers=bearers_of((MASK, twin)), unmet=unmet)["label"] == "again/m.nii"
+    )
 
 
 def test_a_long_study_is_told_in_part() -> None:
@@ -146,7 +148,7 @@ def plans_in(workspace: Workspace) -> dict[str, str]:
 
 def test_a_proposal_reads_back_as_the_same_plan(workspace: Workspace, tmp_path: Path) -> None:
     file = tmp_path / "proposal.csv"
-    made = plan(workspace, [])
+    made = plan(workspace, [], is_proposing=True)
     before = plans_in(workspace)
     write_table(file, [row for task in made for row in task.proposal])
     plan(workspace, [], cases=file)
@@ -158,7 +160,7 @@ def test_a_proposal_reads_back_as_the_same_plan(workspace: Workspace, tmp_path: 
 
 def test_a_corrected_proposal_is_followed(workspace: Workspace, tmp_path: Path) -> None:
     file = tmp_path / "proposal.csv"
-    (task,) = plan(workspace, [PROSTATE])
+    (task,) = plan(workspace, [PROSTATE], is_proposing=True)
     rows = [dict(row) for row in task.proposal]
     (refused,) = (row for row in rows if not row["T2"])
     refused["T2"] = re.findall(r"T2: series (\d+)", refused[WHY])[0]
