@@ -24,7 +24,7 @@ from pipeline.io.source import read_refs
 from pipeline.io.workspace import Workspace, open_workspace
 from pipeline.model.deid import Policy
 from pipeline.model.errors import CurationError, LabelError, SourceError
-from pipeline.model.identified import Identified, Key
+from pipeline.model.identified import Identified, Key, source_token
 from pipeline.model.plan import CasePlan, LabelSource
 from pipeline.model.record import Finished, Json, Note, Outcome, Refusal, Step
 from pipeline.model.rules import Channel, TaskRules
@@ -48,6 +48,9 @@ ROOMS = {
     "label": 1, "check": 1,
 }  # fmt: skip
 """Version of what each room does to voxels or notes: raise it when its golden bytes change."""
+
+_RECORD = 2
+"""Version of what a record says beside the notes: raise it when the same case gets another line."""
 
 _DECIDES = ("name", "quantity", "values", "scale", "geometry")
 """What of a channel's rules decides its voxels, once its series is chosen."""
@@ -102,7 +105,7 @@ class Order:
         """Return all that decides the case's bytes; its keyed digest names the case in the store."""
         rules = self.rules
         return {
-            "task": self.plan.task, "case": self.plan.case, "subset": self.plan.subset,
+            "record": _RECORD, "task": self.plan.task, "case": self.plan.case, "subset": self.plan.subset,
             "subject": self.plan.subject, "warnings": list(self.plan.warnings),
             "half_turn": None if self.plan.half_turn is None else dict(self.plan.half_turn),
             "channels": [c.model_dump_json(include={*_DECIDES}, exclude_none=True) for c in rules.channels],
@@ -117,9 +120,9 @@ class Order:
         rules = canonical_form(self.rules)
         channels: list[Any] = rules["channels"]  # type: ignore[index,call-overload,assignment]  # rules are an object
         plan = self.plan
-        sources: dict[str, Json] = {name: _keyed(self.key, refs) for name, refs in plan.channels.items()}
+        sources: dict[str, Json] = {name: _keyed(self, refs) for name, refs in plan.channels.items()}
         if plan.label is not None:
-            sources["label"] = _keyed(self.key, plan.label.refs)
+            sources["label"] = _keyed(self, plan.label.refs)
         return {
             "format": "curate-action/1", "task": plan.task, "case": plan.case, "subset": plan.subset,
             "subject": plan.subject, "warnings": list(plan.warnings),
@@ -299,12 +302,12 @@ def _record(
     order: Order, journal: Journal, labelled: Volume | None, files: Mapping[str, nifti.NiftiFile]
 ) -> dict[str, Json]:
     plan = order.plan
-    sources: dict[str, Json] = {name: _keyed(order.key, refs) for name, refs in plan.channels.items()}
+    sources: dict[str, Json] = {name: _keyed(order, refs) for name, refs in plan.channels.items()}
     drawn: dict[str, Json] | None = None
     if labelled is not None:
         drawn = {**files["label"].facts, "classes": _classes(order.rules, labelled)}
     if plan.label is not None:
-        sources["label"] = _keyed(order.key, plan.label.refs)
+        sources["label"] = _keyed(order, plan.label.refs)
     return {
         "format": "curate-case/1", "task": plan.task, "case": plan.case, "subset": plan.subset,
         "subject": plan.subject, "sources": sources, "notes": journal.notes, "image": files["image"].facts,
@@ -312,8 +315,9 @@ def _record(
     }  # fmt: skip
 
 
-def _keyed(key: Key, refs: Sequence[SourceRef]) -> list[str]:
-    return ["hmac-sha256:" + key.digest("source", ref.digest).hex() for ref in refs]
+def _keyed(order: Order, refs: Sequence[SourceRef]) -> list[str]:
+    case_key = order.key.of_case(order.plan.task, order.plan.case)
+    return [source_token(case_key, ref.digest) for ref in refs]
 
 
 def _classes(rules: TaskRules, labelled: Volume) -> dict[str, Json]:

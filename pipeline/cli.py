@@ -24,6 +24,7 @@ from pipeline import export
 from pipeline import release as releases
 from pipeline.audit import AuditReport
 from pipeline.audit import audit as audit_release
+from pipeline.audit.sources import open_case
 from pipeline.bag import write_bag
 from pipeline.compare import compare as compare_sides
 from pipeline.compare.page import in_words as comparison_in_words
@@ -501,12 +502,23 @@ def release(
     metavar="N",
     help="With -w: make N cases again from DICOM.",
 )
+@click.option(
+    "--open",
+    "opened",
+    metavar="TASK/CASE",
+    help="With -w, and no audit: print the key that links this one case to its source files.",
+)
 @json_option
-def audit(target: Path, folder: Path | None, trust: Path | None, count: int, as_json: bool) -> int:
+def audit(
+    target: Path, folder: Path | None, trust: Path | None, count: int, opened: str | None, as_json: bool
+) -> int:
     """Check a release against its manifests; with -w, also the chain back to the sources."""
     workspace = None if folder is None else open_workspace(folder)
-    if count and workspace is None:
-        raise UsageError("bad-usage", wanted="-w with --recompute", found="no workspace")
+    if (count or opened) and workspace is None:
+        raise UsageError("bad-usage", wanted="-w with --recompute or --open", found="no workspace")
+    if opened and workspace is not None:
+        key = open_case(target, workspace.root, opened)
+        return _end({"case": opened, "key": key}, as_json, f"Key of {opened} and of no other case: {key}", 0)
     report = _audit(target, folder, trust)
     if count and workspace is not None:
         report = _recompute(report, target, workspace, count)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.model.identified import Key
+from pipeline.model.identified import Key, source_token
 
 KEY = Key(bytes(range(32)))
 BRAIN, SPLEEN = "Task01_BrainTumour", "Task09_Spleen"
@@ -240,7 +240,7 @@ def case_line(task: Task, case: str, subset: str, *, names: list[str], notes: li
     return {
         "kind": "case", "format": "curate-case/1", "task": task.name, "case": case, "subset": subset,
         "subject": keyed("subject", case), "notes": notes, "warnings": [], "image": {},
-        "sources": {name: [source_of(content) for content in contents] for name, contents in sources.items()},
+        "sources": {name: [source_of(task.name, case, c) for c in contents] for name, contents in sources.items()},
         "label": {"classes": classes} if is_training else None,
         "members": {
             "image": f"{task.name}/{folder}/{case}.nii.gz",
@@ -249,8 +249,8 @@ def case_line(task: Task, case: str, subset: str, *, names: list[str], notes: li
     }  # fmt: skip
 
 
-def source_of(content: bytes) -> str:
-    return keyed("source", hashlib.sha256(content).hexdigest())
+def source_of(task: str, case: str, content: bytes) -> str:
+    return source_token(KEY.of_case(task, case), hashlib.sha256(content).hexdigest())
 
 
 def keyed(purpose: str, text: str) -> str:

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.audit.document import kind_of, parsed
-from pipeline.audit.files import hashed, lines_of, opened
+from pipeline.audit.files import hashed, lines_of, opened, release_files
 from pipeline.audit.report import Run, Spot, failure, reporting
 from pipeline.audit.rereading import Origin, read_again
 from pipeline.audit.schema import schema_faults
 from pipeline.model.errors import EvidenceError, UsageError
-from pipeline.model.identified import Key
+from pipeline.model.identified import Key, source_token
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,24 @@ def read_key(workspace: Path) -> Key:
     if re.fullmatch(rb"[0-9a-fA-F]{64}\n?", content) is None:
         raise UsageError("key-invalid", wanted="64 hex digits", found="something else", where=place)
     return Key(bytes.fromhex(content.decode("ascii").strip()))
+
+
+def open_case(release: Path, workspace: Path, name: str) -> str:
+    """Return the key of one case's sources in hex, for an auditor who is given these files and no others.
+
+    Raises
+    ------
+    UsageError
+        If the release has no case `name`, which is `TaskNN_Name/case`.
+    """
+    task, _, case = name.partition("/")
+    files, manifest = release_files(release), f"{task}.manifest.jsonl"
+    lines = readable_lines(files, manifest) if manifest in files else ()
+    if not any(line["kind"] == "case" and (line["task"], line["case"]) == (task, case) for line in lines):
+        raise UsageError(
+            "bad-usage", wanted="a case of the release, as TASK/CASE", found="none", where="--open"
+        )
+    return read_key(workspace).of_case(task, case).hex()
 
 
 def audit_sources(name: str, files: Mapping[str, Path], chain: Chain) -> None:
@@ -166,15 +184,16 @@ def _audit_case_sources(line: Mapping[str, Any], plan: _Plan, chain: Chain, spot
                 here.report("ingest", wanted="the source file as it was planned", found="a changed one")
         # A withheld label has no place in the public line.
         if name != "label" or line["subset"] == "training":
-            _check_keyed(name, sources, line["sources"].get(name, []), chain, spot)
+            case_key = chain.key.of_case(line["task"], line["case"])
+            _check_keyed(name, sources, line["sources"].get(name, []), case_key, spot)
 
 
 def _check_keyed(
-    name: str, sources: Sequence[_Source], keyed: Sequence[str], chain: Chain, spot: Spot
+    name: str, sources: Sequence[_Source], keyed: Sequence[str], case_key: bytes, spot: Spot
 ) -> None:
     spot.expect("ingest", f"as many sources of {name} as planned,", wanted=len(sources), found=len(keyed))
     for number, (source, told) in enumerate(zip(sources, keyed, strict=False), 1):
-        wanted = "hmac-sha256:" + chain.key.digest("source", source.digest).hex()
+        wanted = source_token(case_key, source.digest)
         here = spot.at(name if name == "label" else f"{name} slice {number}")
         here.expect("ingest", "the planned file's keyed digest", wanted=wanted, found=told)
 

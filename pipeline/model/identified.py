@@ -51,7 +51,16 @@ class Key:
         """Return the first `length` hex digits of `digest`."""
         return self.digest(purpose, value).hex()[:length]
 
+    def of_case(self, task: str, case: str) -> bytes:
+        """Return the 32 bytes that key one case's sources: who gets them can link this case and no other."""
+        return self.digest("sources of a case", f"{task}/{case}")
+
     @property
     def fingerprint(self) -> str:
         """A public name of the key, 16 hex digits, that tells two keys apart and neither of them."""
         return self.token("fingerprint", "", 16)
+
+
+def source_token(case_key: bytes, digest: str) -> str:
+    """Return what stands for a source file in its case's line: HMAC-SHA-256 of its hex digest under the case's key."""
+    return "hmac-sha256:" + hmac.new(case_key, digest.encode("ascii"), hashlib.sha256).hexdigest()

@@ -16,7 +16,9 @@ from sample_release import KEY, SPLEEN, refresh, sample, seal, source_of
 from spoiling import SPLEEN_LINES, shown, sought
 
 from pipeline.audit import audit
+from pipeline.audit.sources import open_case
 from pipeline.model.errors import UsageError
+from pipeline.model.identified import source_token
 
 SECRET = "DOE_JANE"
 
@@ -123,7 +125,7 @@ def test_a_damaged_archive_is_found(intact: Path, workspace: Path) -> None:
 
 def test_a_keyed_digest_of_another_source_is_found(tmp_path: Path, workspace: Path) -> None:
     made = sample()
-    made[SPLEEN].case("spleen_2")["sources"]["CT"][1] = source_of(b"another")
+    made[SPLEEN].case("spleen_2")["sources"]["CT"][1] = source_of(SPLEEN, "spleen_2", b"another")
     report = audit(seal(made, tmp_path / "release"), workspace=workspace)
 
     assert [(f.case, f.member) for f in report.findings] == [("spleen_2", "CT slice 2")]
@@ -177,3 +179,27 @@ def test_a_damaged_key_is_refused_without_being_quoted(intact: Path, workspace: 
         audit(intact, workspace=workspace)
     assert refused.value.code == "key-invalid"
     assert "abc" not in str(refused.value)
+
+
+def test_a_case_is_opened_by_its_own_key_alone(intact: Path, workspace: Path) -> None:
+    key = bytes.fromhex(open_case(intact, workspace, f"{SPLEEN}/spleen_2"))
+    lines = {line["case"]: line for line in sample()[SPLEEN].cases}
+    told = {case: {t for tokens in line["sources"].values() for t in tokens} for case, line in lines.items()}
+    mine, others = (
+        {
+            source_token(key, hashlib.sha256(content).hexdigest())
+            for (case, _), contents in sample()[SPLEEN].sources.items()
+            if (case == "spleen_2") is is_mine
+            for content in contents
+        }
+        for is_mine in (True, False)
+    )
+
+    assert mine == told["spleen_2"]
+    assert not others & set().union(*told.values())
+
+
+@pytest.mark.parametrize("name", [f"{SPLEEN}/spleen_99", "spleen_2", "Task99_None/x", ""])
+def test_what_is_no_case_of_the_release_is_not_opened(intact: Path, workspace: Path, name: str) -> None:
+    with pytest.raises(UsageError):
+        open_case(intact, workspace, name)

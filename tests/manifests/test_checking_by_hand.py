@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sample_release import BRAIN, SPLEEN, Sample, put_voxels, sample, seal, tar_of, voxels_of, write_sums
+from sample_release import BRAIN, KEY, SPLEEN, Sample, put_voxels, sample, seal, tar_of, voxels_of, write_sums
 from signing import PUBLISHER, STRANGER, signed, write_public
 
 PAGE = Path(__file__).parents[2] / "manifests/README.md"
@@ -18,6 +18,18 @@ TOOLS = ("bash", "sha256sum", "tar", "gzip", "jq", "diff", "cmp", "openssl")
 
 missing = [tool for tool in TOOLS if shutil.which(tool) is None]
 pytestmark = pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")
+
+
+OPENED = {BRAIN: "BRATS_001", SPLEEN: "spleen_2"}
+
+
+def opened(task: str, case: str, folder: Path) -> dict[str, str]:
+    """Lay a case's source files into a folder; return how the page calls case, key and folder."""
+    folder.mkdir()
+    contents = [c for (name, _), found in sample()[task].sources.items() if name == case for c in found]
+    for number, content in enumerate(contents):
+        (folder / str(number)).write_bytes(content)
+    return {"CASE": case, "CASE_KEY": KEY.of_case(task, case).hex(), "SOURCES": str(folder)}
 
 
 def by_hand(release: Path, task: str, scratch: Path) -> tuple[int, str]:
@@ -29,6 +41,7 @@ def by_hand(release: Path, task: str, scratch: Path) -> tuple[int, str]:
         "TASK": task,
         "TMPDIR": str(scratch),
         "PUBKEY": str(write_public(PUBLISHER, scratch / "publisher.pem")),
+        **opened(task, OPENED[task], scratch / "sources"),
         "PATH": "/usr/local/bin:/usr/bin:/bin",
     }
     done = subprocess.run(["bash", "-c", script], env=place, capture_output=True, text=True, check=False)
@@ -113,6 +126,10 @@ def same_voxels(made: Sample) -> None:
     put_voxels(made[SPLEEN], "spleen_3", "image", voxels_of(made[SPLEEN], "spleen_2", "image"))
 
 
+def other_source(made: Sample) -> None:
+    made[SPLEEN].case("spleen_2")["sources"]["CT"][0] = "hmac-sha256:" + 64 * "0"
+
+
 def unkeyed(made: Sample) -> None:
     made[SPLEEN].case("spleen_2")["sources"]["CT"] = ["sha256:" + 64 * "0"]
 
@@ -134,7 +151,8 @@ def miscounted(made: Sample) -> None:
 
 
 BEFORE_SEALING = (
-    other_voxels, other_file, same_subject, same_voxels, unkeyed, other_rules, other_counts, unlisted_case, miscounted,
+    other_voxels, other_file, same_subject, same_voxels, unkeyed, other_source,
+    other_rules, other_counts, unlisted_case, miscounted,
 )  # fmt: skip
 
 
