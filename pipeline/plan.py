@@ -519,7 +519,10 @@ class _Planner:
         places: dict[SourceRef, list[int]] = defaultdict(list)
         for place, file in (*placed, *survey.labels):
             places[file.ref].append(place)
-        stacks = ingest((file for _, file in placed), survey.damage.codes).stacks
+        grouping = ingest((file for _, file in placed), survey.damage.codes)
+        stacks = grouping.stacks
+        for file, code in grouping.set_aside:
+            self._say(places[file.ref], Verdict(Fate(fate_of(code)), code, file.task or ""))
         for draft, candidate, choice in _chosen_of(self._drafts, stacks, number, self._key):
             line = self._add(draft, candidate, choice)
             for ref, verdict in _verdicts(draft, candidate, line):

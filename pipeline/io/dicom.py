@@ -32,7 +32,8 @@ FACT_KEYWORDS = (
     "Rows", "Columns", "Units", "PatientPosition", "SeriesNumber", "AcquisitionNumber", "InstanceNumber",
     "ImageOrientationPatient", "ImagePositionPatient", "TemporalPositionIdentifier", "TriggerTime",
     "NumberOfTemporalPositions", "TemporalPositionTimeOffset", "StackID", "DimensionIndexValues",
-    "DiffusionGradientOrientation", "DiffusionDirectionality",
+    "DiffusionGradientOrientation", "DiffusionDirectionality", "ComplexImageComponent",
+    "NominalPercentageOfCardiacPhase", "CardiacNumberOfImages",
     "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "BurnedInAnnotation",
     "GantryDetectorTilt", "RescaleType", "AcquisitionTime", "ContentLabel",
 )  # fmt: skip
@@ -189,6 +190,8 @@ def _refuse_parts_missing(dataset: Dataset, kind: Kind) -> None:
 def _refuse_short_pixels(dataset: Dataset) -> None:
     """Refuse pixel data shorter than the header says: the file was cut (PS3.5 8)."""
     if "PixelData" not in dataset:
+        if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
+            raise SourceError("undecodable", wanted="whole stored numbers", found="floating-point pixel data")
         raise SourceError("truncated", wanted="pixel data", found="none")
     if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
         if not dataset.PixelData:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations, pairwise
 from math import isfinite, isnan, nan
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.model.series import Facts, Kind, SourceFile, SourceRef, Stack
+
+Places = npt.NDArray[np.float64]
+"""Positions along a normal, in mm, in order."""
 
 ORIENTATION_TOLERANCE = 1e-3
 """Largest difference of a direction cosine within one stack: rounding of scanners, not another plane."""
@@ -18,6 +24,15 @@ POSITION_TOLERANCE_MM = 0.01
 """Two slices closer than this along the normal lie at one position; below any slice step in use."""
 
 _LOCALIZER_WORDS = ("LOCALIZER", "SCOUT", "SURVEY")
+
+_LOCALIZER_NAMES = re.compile(
+    r"(?<![a-z])(locali[sz]er|scout|survey|surview|topogram|scanogram)(?![a-z])", re.IGNORECASE
+)
+"""What a SeriesDescription says of an overview, of which makers' ImageType says nothing (Siemens and Philips MR)."""
+
+FEW_OVERVIEWS = 15
+"""So many images at most, in three planes at right angles to each other, are a three-plane localizer."""
+
 _SCREEN_WORDS = ("SCREEN SAVE", "SCREENSAVE", "SECONDARY CAPTURE")
 LABELS = (Kind.SEG, Kind.RTSTRUCT, Kind.MASK)
 """Kinds of files that hold an expert's drawing."""
@@ -29,6 +44,7 @@ _SPLITS: tuple[tuple[str, ...], ...] = (
     ("SequenceName",),
     ("DiffusionBValue", "DiffusionGradientOrientation", "DiffusionDirectionality"),
     ("TriggerTime",),
+    ("NominalPercentageOfCardiacPhase",),
     ("StackID",),
     ("TemporalPositionTimeOffset",),
     ("AcquisitionTime",),
@@ -75,7 +91,12 @@ def ingest(files: Iterable[SourceFile], elsewhere: Mapping[str, str] | None = No
             tables.append(file)
         else:
             (labels if file.kind in LABELS else images).extend(file.slices())
-    stacks = [_tainted(stack, damaged.codes) for series in _by_series(images) for stack in _stacks(series)]
+    stacks: list[Stack] = []
+    for series in _by_series(images):
+        if _is_three_plane(series):
+            set_aside += [(file, "localizer") for file in series]
+        else:
+            stacks += [_tainted(stack, damaged.codes) for stack in _with_ends(list(_stacks(series)))]
     return Grouping(stacks, labels, tables, set_aside)
 
 
@@ -136,11 +157,60 @@ def _reason(file: SourceFile) -> str | None:
     if file.kind is not Kind.IMAGE:
         return None
     words = [str(word).upper() for word in _listed(file.facts.get("ImageType"))]
-    if any(mark in word for word in words for mark in _LOCALIZER_WORDS):
+    is_named = _LOCALIZER_NAMES.search(file.text("SeriesDescription"))
+    if is_named or any(mark in word for word in words for mark in _LOCALIZER_WORDS):
         return "localizer"
     if file.facts.get("SamplesPerPixel", 1) != 1 or any(word in _SCREEN_WORDS for word in words):
         return "derived-screen"
     return None
+
+
+def _is_three_plane(series: Sequence[SourceFile]) -> bool:
+    """Whether a series is a few images in three planes at right angles: an overview, whatever its header calls it."""
+    if len(series) > FEW_OVERVIEWS or any(file.frame is not None for file in series):
+        return False
+    normals: list[tuple[float, float, float]] = []
+    for file in series:
+        normal = _normal(file.facts)
+        if isnan(sum(normal)):
+            return False
+        if not any(abs(_dot(normal, other)) > 0.9 for other in normals):
+            normals.append(normal)
+    return len(normals) == 3 and all(abs(_dot(*pair)) < 0.5 for pair in combinations(normals, 2))
+
+
+def _dot(first: Sequence[float], second: Sequence[float]) -> float:
+    return sum(a * b for a, b in zip(first, second, strict=True))
+
+
+def _with_ends(stacks: Sequence[Stack]) -> Sequence[Stack]:
+    """Return a series' stacks; one whose next slice lies apart, alone, because its header says otherwise, is refused.
+
+    Without it the stack would pass for a shorter one.
+    """
+    lone = [stack for stack in stacks if len(stack.files) == 1]
+    return [
+        replace(stack, code="mixed-grids")
+        if stack.code is None and any(_continues(one, stack) for one in lone)
+        else stack
+        for stack in stacks
+    ]
+
+
+def _continues(lone: Stack, stack: Stack) -> bool:
+    """Whether a lone slice lies where the next one of a stack would."""
+    step = stack.facts.get("slice_step_mm")
+    if step is None or abs(_dot(_normal(lone.facts), _normal(stack.facts)) - 1) > ORIENTATION_TOLERANCE:
+        return False
+    place, first, last = (
+        distance_along_normal(file.facts) for file in (lone.files[0], stack.files[0], stack.files[-1])
+    )
+    beyond = max(first - place, place - last)
+    # The same matrix alone: what else differs may be what set the slice apart.
+    is_alike = all(
+        lone.facts.get(name) == stack.facts.get(name) for name in ("Rows", "Columns", "SOPClassUID")
+    )
+    return is_alike and abs(beyond - step) < step / 2 + POSITION_TOLERANCE_MM
 
 
 def _listed(value: object) -> list[object]:
@@ -205,12 +275,18 @@ def _alike(series: Sequence[SourceFile]) -> Iterable[list[SourceFile]]:
 
 def _kind_key(file: SourceFile) -> Hashable:
     # As text: a damaged element may hold several values, or NaN, which differs from itself.
-    names = ("Rows", "Columns", "EchoNumbers", "EchoTime", "SOPClassUID")
+    names = ("Rows", "Columns", "EchoNumbers", "EchoTime", "SOPClassUID", "ComplexImageComponent")
     kind = _listed(file.facts.get("ImageType"))
     # PS3.3 C.8.2.1.1.1: in CT, what follows the third value is the maker's own. GE marks slices that were made
     # of several rotations there, and they lie beside others in one volume.
     told = kind[:3] if file.facts.get("Modality") == "CT" else kind
-    return (*(str(file.facts.get(name)) for name in names), str(told))
+    return (*(str(file.facts.get(name)) for name in names), str(told), _unit(file))
+
+
+def _unit(file: SourceFile) -> str:
+    """Return what kind of number the rescale makes; unspecified and, in CT, Hounsfield units are one (PS3.3 C.11.1)."""
+    unit = file.text("RescaleType").upper()
+    return "" if unit == "US" or (unit == "HU" and file.facts.get("Modality") == "CT") else unit
 
 
 def _plane_numbers(facts: Facts) -> tuple[float, ...]:
@@ -245,16 +321,81 @@ def _normal(facts: Facts) -> tuple[float, float, float]:
 
 def _told_apart(group: Sequence[SourceFile]) -> list[tuple[Sequence[SourceFile], str | None]]:
     """Return volumes with no two slices at one position, or the group with duplicate-positions."""
-    if not _shares_positions(group):
+    is_shared = _shares_positions(group)
+    if not is_shared and _is_even(group):
         return [(group, None)]
-    for keywords in _SPLITS:
-        parts = _parts(group, lambda facts, names=keywords: tuple(str(facts.get(name)) for name in names))  # type: ignore[misc]
+    for keywords in _SPLITS if is_shared else ():
+        parts = _told_by(group, keywords)
         if len(parts) > 1 and _are_alike(parts):
             return [(part, None) for part in parts]
-    for parts in (_by_dimensions(group), _repeats(group)):
+    for parts in (_by_dimensions(group), _repeats(group), _phases(group)) if is_shared else ():
         if len(parts) > 1 and _are_alike(parts):
             return [(part, None) for part in parts]
-    return [(group, "duplicate-positions")]
+    for keywords in (("AcquisitionNumber",), ("TemporalPositionIdentifier",)):
+        parts = _told_by(group, keywords)
+        if len(parts) > 1 and _are_apart(parts):
+            return [(part, None) for part in parts]
+    return [(group, "duplicate-positions" if is_shared else None)]
+
+
+def _told_by(group: Sequence[SourceFile], keywords: Sequence[str]) -> list[list[SourceFile]]:
+    return _parts(group, lambda facts: tuple(str(facts.get(name)) for name in keywords))
+
+
+FEWEST_OF_A_RUN = 4
+"""Slices that a run must have at least to be a volume beside another one on other positions."""
+
+EVEN_MM = 0.2
+"""Steps that differ by no more, in mm, are even: twice the tolerance of a slice's place."""
+
+
+def _is_even(group: Sequence[SourceFile]) -> bool:
+    places = np.sort([distance_along_normal(file.facts) for file in group])
+    return len(places) < 3 or not bool(np.ptp(np.diff(places)) > EVEN_MM)
+
+
+def _are_apart(parts: Sequence[Sequence[SourceFile]]) -> bool:
+    """Whether parts are even runs of slices that lie over each other, each with positions or an extent of its own.
+
+    Runs that only follow each other are one scan in several sweeps. Runs on the same positions of which one lacks a
+    slice or two at an end are volumes that lost them.
+    """
+    if any(len(part) < FEWEST_OF_A_RUN or _shares_positions(part) or not _is_even(part) for part in parts):
+        return False
+    places = [np.sort([distance_along_normal(file.facts) for file in part]) for part in parts]
+    if not all(np.isfinite(run).all() for run in places):
+        return False
+    runs = sorted(places, key=lambda run: (float(run[0]), -float(run[-1])))
+    return all(
+        min(run[-1], other[-1]) - other[0] > float(np.median(np.diff(run))) and not _lacks_an_end(run, other)
+        for run, other in pairwise(runs)
+    )
+
+
+def _lacks_an_end(run: Places, other: Places) -> bool:
+    """Whether one of two runs is the other without a slice or two at one end."""
+    shared = sum(bool(np.abs(run - place).min() < POSITION_TOLERANCE_MM) for place in other)
+    return len(run) + len(other) - 2 * shared <= 2
+
+
+def _phases(group: Sequence[SourceFile]) -> list[list[SourceFile]]:
+    """Return the cardiac phases of a series whose trigger times differ a little from slice to slice.
+
+    The n-th trigger time of each position is of the n-th phase; only where every position has as many, all
+    different, as CardiacNumberOfImages says (PS3.3 C.7.6.18.1).
+    """
+    if any(not isinstance(file.facts.get("TriggerTime"), (int, float)) for file in group):
+        return [list(group)]
+    seen: Counter[object] = Counter()
+    phases: dict[int, list[SourceFile]] = defaultdict(list)
+    for file in sorted(group, key=lambda file: float(file.facts["TriggerTime"])):
+        place = _place_number(file.facts)
+        phases[seen[place]].append(file)
+        seen[place] += 1
+    moments = {(_place_number(file.facts), file.facts["TriggerTime"]) for file in group}
+    said = {file.text("CardiacNumberOfImages") for file in group}
+    is_told = said == {str(len(phases))} and len(moments) == len(group)
+    return list(phases.values()) if is_told else [list(group)]
 
 
 def _by_dimensions(group: Sequence[SourceFile]) -> list[list[SourceFile]]:

@@ -66,7 +66,10 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "DimensionIndexValues": "DimensionIndexValues",
     },
     "TemporalPositionSequence": {"TemporalPositionTimeOffset": "TemporalPositionTimeOffset"},
-    "CardiacSynchronizationSequence": {"NominalCardiacTriggerDelayTime": "TriggerTime"},
+    "CardiacSynchronizationSequence": {
+        "NominalCardiacTriggerDelayTime": "TriggerTime",
+        "NominalPercentageOfCardiacPhase": "NominalPercentageOfCardiacPhase",
+    },
     "MREchoSequence": {"EffectiveEchoTime": "EchoTime"},
     "MRTimingAndRelatedParametersSequence": {
         "RepetitionTime": "RepetitionTime",

@@ -379,3 +379,119 @@ def test_a_ct_series_is_one_volume_whatever_the_maker_adds_to_its_image_type() -
     files = [one_slice(f"s{k}", 4.0 * k, Modality="CT", ImageType=kinds[k // 2]) for k in range(4)]
 
     assert stacks_of(files) == {"s0 s1 s2 s3": None}
+
+
+# Runs of slices that lie over each other
+
+
+def run_of(prefix: str, start: float, count: int, **facts: Any) -> list[SourceFile]:
+    return [one_slice(f"{prefix}{k}", start + 3.0 * k, **facts) for k in range(count)]
+
+
+def told_apart(*runs: list[SourceFile]) -> list[tuple[set[str], str | None]]:
+    stacks = ingest([file for run in runs for file in run]).stacks
+    return sorted(({names(stack)[0][0]}, stack.code) for stack in stacks) if len(stacks) == len(runs) else []
+
+
+def test_two_acquisitions_on_interleaved_positions_are_two_volumes() -> None:
+    runs = run_of("a", 0, 6, AcquisitionNumber=1), run_of("b", 1.0, 6, AcquisitionNumber=2)
+    assert told_apart(*runs) == [({"a"}, None), ({"b"}, None)]
+
+
+def test_two_acquisitions_of_different_extent_are_two_volumes() -> None:
+    runs = run_of("a", 0, 8, AcquisitionNumber=1), run_of("b", 9, 9, AcquisitionNumber=2)
+    assert told_apart(*runs) == [({"a"}, None), ({"b"}, None)]
+
+
+def test_a_time_point_without_its_last_slice_is_no_shorter_volume() -> None:
+    runs = run_of("a", 0, 8, AcquisitionNumber=1), run_of("b", 0, 7, AcquisitionNumber=2)
+    assert [stack.code for stack in ingest([*runs[0], *runs[1]]).stacks] == ["duplicate-positions"]
+
+
+def test_sweeps_that_follow_each_other_stay_one_stack_whose_gap_shows() -> None:
+    runs = run_of("a", 0, 4, AcquisitionNumber=1), run_of("b", 15, 4, AcquisitionNumber=2)
+    (stack,) = ingest([*runs[0], *runs[1]]).stacks
+    assert len(stack.files) == 8
+
+
+def test_cardiac_phases_with_trigger_times_of_their_own_at_each_slice_are_volumes() -> None:
+    def beat(count: int) -> list[SourceFile]:
+        return [
+            one_slice(f"p{p}k{k}", 3.0 * k, TriggerTime=33.0 * p + 0.1 * k, CardiacNumberOfImages=count)
+            for p in range(3) for k in range(4)
+        ]  # fmt: skip
+
+    assert {tuple(names(stack)) for stack in ingest(beat(3)).stacks} == {
+        tuple(f"p{p}k{k}" for k in range(4)) for p in range(3)
+    }
+    assert [stack.code for stack in ingest(beat(4)).stacks] == ["duplicate-positions"]
+
+
+def test_phases_in_percent_of_the_heart_beat_are_volumes() -> None:
+    runs = [series(f"{share}", NominalPercentageOfCardiacPhase=share) for share in (35, 75)]
+    assert told_apart(*runs) == [({"3"}, None), ({"7"}, None)]
+
+
+@pytest.mark.parametrize(
+    ("keyword", "values"),
+    [
+        ("RescaleType", ("", "rad")),
+        ("ComplexImageComponent", ("MAGNITUDE", "PHASE")),
+        ("EchoTime", (2.4, 4.9)),
+    ],
+)
+def test_slices_of_another_kind_are_another_volume(keyword: str, values: tuple[Any, Any]) -> None:
+    runs = [series(prefix, **{keyword: value}) for prefix, value in zip("ab", values, strict=True)]
+    assert told_apart(*runs) == [({"a"}, None), ({"b"}, None)]
+
+
+def test_hounsfield_units_are_one_kind_whether_named_or_not() -> None:
+    kinds = ["HU", "US", None]
+    slices = [one_slice(f"a{k}", 3.0 * k, Modality="CT", RescaleType=kinds[k % 3]) for k in range(6)]
+    assert len(ingest(slices).stacks) == 1
+
+
+# Overviews
+
+
+@pytest.mark.parametrize(
+    "named", ["localizer_32ch", "AAHead_Scout", "3 Plane LOCALISER", "Survey", "Topogram  0.6"]
+)
+def test_an_overview_that_only_its_description_names_is_set_aside(named: str) -> None:
+    assert set(aside(series("a", SeriesDescription=named)).values()) == {"localizer"}
+
+
+@pytest.mark.parametrize("named", ["t2_local", "surveyor", "ascout", "T1 axial"])
+def test_a_word_that_only_looks_like_an_overview_sets_nothing_aside(named: str) -> None:
+    assert aside(series("a", SeriesDescription=named)) == {}
+
+
+def three_planes(count: int) -> list[SourceFile]:
+    planes = {"a": AXIAL, "s": SAGITTAL, "c": CORONAL}
+    return [
+        one for name, plane in planes.items() for one in series(name, count, ImageOrientationPatient=plane)
+    ]
+
+
+def test_a_few_images_in_three_planes_are_an_overview() -> None:
+    assert set(aside(three_planes(3)).values()) == {"localizer"}
+    assert len(ingest(three_planes(6)).stacks) == 3
+    assert len(ingest(three_planes(3)[:6]).stacks) == 2
+
+
+# A slice that its header sets apart
+
+
+@pytest.mark.parametrize("place", [0, 3])
+def test_a_last_slice_of_another_kind_does_not_leave_a_shorter_volume_behind(place: int) -> None:
+    slices = series("a")
+    slices[place] = one_slice(f"x{place}", 3.0 * place, EchoTime=9.9)
+    stacks = ingest(slices).stacks
+
+    assert {stack.code for stack in stacks if len(stack.files) > 1} == {"mixed-grids"}
+
+
+@pytest.mark.parametrize("z", [4.0, 30.0])
+def test_a_lone_slice_elsewhere_is_nothing_to_a_volume(z: float) -> None:
+    stacks = ingest([*series("a"), one_slice("x", z, EchoTime=9.9)]).stacks
+    assert {stack.code for stack in stacks if len(stack.files) > 1} == {None}
