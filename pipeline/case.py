@@ -52,7 +52,7 @@ ROOMS = {
 _RECORD = 2
 """Version of what a record says beside the notes: raise it when the same case gets another line."""
 
-_DECIDES = ("name", "quantity", "values", "scale", "geometry")
+_DECIDES = ("name", "quantity", "values", "scale", "geometry", "padding")
 """What of a channel's rules decides its voxels, once its series is chosen."""
 
 _COMPUTES = ("numpy", "SimpleITK", "pydicom", "nibabel", "python-gdcm", "pylibjpeg-openjpeg", "pyjpegls")
@@ -207,7 +207,8 @@ def _acquire(order: Order, channel: Channel, journal: Journal) -> tuple[Volume, 
     journal.enter("convert")
     slices = wanted_slices(clean, order.plan.frames.get(channel.name, ()))
     measure = quantify(slices, channel.quantity, values=channel.values or "rescale")
-    volume: Volume = journal.keep(convert(slices, measure, geometry=channel.geometry), channel.name)
+    converted = convert(slices, measure, geometry=channel.geometry, padding=channel.padding)
+    volume: Volume = journal.keep(converted, channel.name)
     return volume, str(slices[0].get("FrameOfReferenceUID", ""))
 
 

@@ -199,6 +199,13 @@ class Geometry(Rule):
         return self
 
 
+class Padding(Rule):
+    """Voxels that were never measured, which PixelPaddingValue marks, take another value (PS3.3 C.7.5.1.1.2)."""
+
+    becomes: Number = Field(description="Their value in the channel's unit, such as -1024 HU.")
+    why: str = Field(min_length=10, description="Why the padding is not kept.")
+
+
 class Source(Rule):
     """Images that are no longer DICOM: what they are, and what of their paths names the subject."""
 
@@ -228,6 +235,9 @@ class Channel(Rule):
     )
     geometry: Geometry | None = Field(
         None, description="What is interpolated onto an even, untilted grid; None: nothing, it is refused."
+    )
+    padding: Padding | None = Field(
+        None, description="What voxels marked by PixelPaddingValue become; None: they keep their value."
     )
     expected: dict[str, Envelope] = Field(
         default_factory=dict,
@@ -411,8 +421,8 @@ class TaskRules(Rule):
             raise ValueError("wanted file and volume only with source: they are not asked of DICOM")
         if self.source is not None and asked - set(FILE_KEYWORDS):
             raise ValueError(f"wanted only {', '.join(FILE_KEYWORDS)} of files that are no longer DICOM")
-        if self.source is not None and any(c.values or c.geometry for c in self.channels):
-            raise ValueError("wanted no values and no geometry of files that are no longer DICOM")
+        if self.source is not None and any(c.values or c.geometry or c.padding for c in self.channels):
+            raise ValueError("wanted no values, no geometry and no padding of files that are no longer DICOM")
         return self
 
     @model_validator(mode="after")

@@ -43,10 +43,23 @@ class Quantity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """How stored numbers become values: times slope, plus intercept."""
+    """How stored numbers become values: times slope, plus intercept.
+
+    `first` and `last` are the stored numbers for which this holds; None: for all.
+    """
 
     slope: float = 1.0
     intercept: float = 0.0
+    first: float | None = None
+    last: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """How stored numbers become values: the stored number `first` is `values[0]`, the next one `values[1]`, ..."""
+
+    first: int
+    values: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +71,7 @@ class Measure:
     """
 
     quantity: Quantity
-    scales: Sequence[Linear] = ()
+    scales: Sequence[Linear | Lookup] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 

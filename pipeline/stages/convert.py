@@ -6,7 +6,7 @@ import struct
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,9 @@ from pipeline.model.errors import GeometryError, IntensityError, SourceError
 from pipeline.model.evenstack import EvenStack, Place, Vector, even_stack
 from pipeline.model.loosestack import LooseStack, loose_stack, straighten
 from pipeline.model.record import Json, Note, Step, decimal, decimals
-from pipeline.model.rules import Geometry
+from pipeline.model.rules import Geometry, Padding
 from pipeline.model.syntax import DECODERS, DECODING_ERRORS, LOSSY_SYNTAXES
-from pipeline.model.volume import Measure, Quantity, Volume
+from pipeline.model.volume import Linear, Lookup, Measure, Quantity, Volume
 
 Pixels = npt.NDArray[Any]
 
@@ -44,17 +44,31 @@ THICKNESS_TOLERANCE = 1.01
 """Times SpacingBetweenSlices: a slice thicker than that says that the spacing states something else."""
 
 
+LUT_TYPES = ("", "HU", "US")
+"""ModalityLUTType of Hounsfield units in CT: as with RescaleType, unspecified counts (PS3.3 C.11.1.1.2)."""
+
+
+_AS_STORED = Linear()
+
+
 @dataclass(frozen=True, slots=True)
 class _Rescale:
-    """How stored numbers become values: linear, or by the Modality LUT that stands in `lut`."""
+    """How stored numbers become values: linear, or by the Modality LUT in `lut` or the table of a mapping.
 
-    slope: float = 1.0
-    intercept: float = 0.0
+    `padding` holds the first and last stored number that marks padding, and the value that it becomes.
+    """
+
+    scale: Linear | Lookup = _AS_STORED
     lut: Dataset | None = None
+    padding: tuple[int, int, float] | None = None
 
 
 def convert(
-    slices: Sequence[Dataset], quantity: Quantity | Measure, *, geometry: Geometry | None = None
+    slices: Sequence[Dataset],
+    quantity: Quantity | Measure,
+    *,
+    geometry: Geometry | None = None,
+    padding: Padding | None = None,
 ) -> Step[Volume]:
     """Stack single-frame images by their position along the normal, in their true values.
 
@@ -71,6 +85,8 @@ def convert(
         slices' own rescale. CT needs its rescale to be in Hounsfield units.
     geometry
         What is interpolated where the slices make no even, untilted stack; None: nothing, they are refused.
+    padding
+        What the voxels become that each slice's PixelPaddingValue marks; None: they keep their value.
 
     Returns
     -------
@@ -97,9 +113,11 @@ def convert(
     in_order = [slices[number] for number in stack.order]
     rescales = [_rescale(dataset, measure.quantity, _where(k)) for k, dataset in enumerate(in_order)]
     if measure.scales:
-        given = [measure.scales[number] for number in stack.order]
-        rescales = [_Rescale(scale.slope, scale.intercept) for scale in given]
+        rescales = [_Rescale(measure.scales[number]) for number in stack.order]
     stored = [_stored(dataset, _where(k)) for k, dataset in enumerate(in_order)]
+    if padding is not None:
+        pads = [_padding(dataset, padding) for dataset in in_order]
+        rescales = [replace(rescale, padding=pad) for rescale, pad in zip(rescales, pads, strict=True)]
     placed = _placed(_true_values(stored, rescales), stack)
     facts: dict[str, Json] = {
         "quantity": measure.quantity.value,
@@ -108,6 +126,7 @@ def convert(
         "dtype": str(placed.value.dtype),
         **placed.note.facts,
         "rescale": _rescale_facts(rescales),
+        **_padding_facts(stored, rescales, padding),
         **_storage_facts(in_order, stored),
     }
     return Step(Volume(placed.value, stack.affine, measure.quantity), Note("convert", facts))
@@ -248,7 +267,11 @@ def _stated_spacing(slices: Sequence[Dataset]) -> float | None:
 
 def _rescale(dataset: Dataset, quantity: Quantity, where: str) -> _Rescale:
     """Return the slice's own rescale; without one, stored numbers are the values, except in CT."""
-    if _value(dataset, "ModalityLUTSequence"):
+    luts = _value(dataset, "ModalityLUTSequence")
+    if luts:
+        kind = str(_value(luts[0], "ModalityLUTType") or "").upper() if len(luts) == 1 else "several"
+        if quantity is Quantity.HOUNSFIELD and kind not in LUT_TYPES:
+            raise IntensityError("wrong-units", wanted="one Modality LUT to HU", found="another", where=where)
         return _Rescale(lut=dataset)
     given = [name for name in ("RescaleSlope", "RescaleIntercept") if _value(dataset, name) is not None]
     if not given and quantity is not Quantity.HOUNSFIELD:
@@ -258,7 +281,33 @@ def _rescale(dataset: Dataset, quantity: Quantity, where: str) -> _Rescale:
         wanted = "a finite RescaleIntercept and RescaleSlope, which is not 0"
         found = f"{len(given)} of the two, not usable"
         raise IntensityError("rescale-missing", wanted=wanted, found=found, where=where)
-    return _Rescale(slope, intercept)
+    return _Rescale(Linear(slope, intercept))
+
+
+def _padding(dataset: Dataset, rule: Padding) -> tuple[int, int, float] | None:
+    """Return the stored numbers that mark padding, first and last, and what they become; None without such a mark."""
+    first = _number(dataset, "PixelPaddingValue")
+    if not np.isfinite(first):
+        return None
+    last = _number(dataset, "PixelPaddingRangeLimit")
+    ends = sorted([int(first), int(last) if np.isfinite(last) else int(first)])
+    return ends[0], ends[1], float(rule.becomes)
+
+
+def _padding_facts(
+    stored: Sequence[Pixels], rescales: Sequence[_Rescale], rule: Padding | None
+) -> dict[str, Json]:
+    if rule is None:
+        return {}
+    counts = [
+        int(((pixels >= rescale.padding[0]) & (pixels <= rescale.padding[1])).sum())
+        for pixels, rescale in zip(stored, rescales, strict=True)
+        if rescale.padding is not None
+    ]
+    becomes = decimal(float(rule.becomes))
+    return {
+        "padding": {"becomes": becomes, "voxels": sum(counts), "marked_slices": len(counts), "why": rule.why}
+    }
 
 
 def _stored(dataset: Dataset, where: str) -> Pixels:
@@ -340,14 +389,37 @@ def _dtype(stored: Sequence[Pixels], rescales: Sequence[_Rescale]) -> type[np.ge
 
 def _values(pixels: Pixels, rescale: _Rescale, where: str) -> npt.NDArray[np.float64]:
     """Return one slice's values, shape (rows, columns)."""
+    values = _unpadded(pixels, rescale, where)
+    if rescale.padding is not None:
+        first, last, becomes = rescale.padding
+        values = np.where((pixels >= first) & (pixels <= last), becomes, values)
+    return values
+
+
+def _unpadded(pixels: Pixels, rescale: _Rescale, where: str) -> npt.NDArray[np.float64]:
     if rescale.lut is None:
-        scaled: npt.NDArray[np.float64] = pixels.astype(np.float64) * rescale.slope + rescale.intercept
-        return scaled
+        return _mapped(pixels, rescale.scale, where)
     try:
         return apply_modality_lut(pixels, rescale.lut).astype(np.float64)
     except READING_ERRORS as error:
         found = type(error).__name__
         raise IntensityError("rescale-missing", wanted="a usable LUT", found=found, where=where) from error
+
+
+def _mapped(pixels: Pixels, scale: Linear | Lookup, where: str) -> npt.NDArray[np.float64]:
+    """Return values by a line or a table, which may hold for some stored numbers only."""
+    if isinstance(scale, Lookup):
+        first, last = float(scale.first), float(scale.first + len(scale.values) - 1)
+    else:
+        first = -np.inf if scale.first is None else scale.first
+        last = np.inf if scale.last is None else scale.last
+    if not (first <= int(pixels.min()) and int(pixels.max()) <= last):
+        wanted = "stored numbers within the mapping's range"
+        raise IntensityError("out-of-range", wanted=wanted, found="others", where=where)
+    if isinstance(scale, Lookup):
+        return np.array(scale.values)[pixels.astype(np.int64) - scale.first]
+    scaled: npt.NDArray[np.float64] = pixels.astype(np.float64) * scale.slope + scale.intercept
+    return scaled
 
 
 def _geometry_facts(stack: EvenStack) -> dict[str, Json]:
@@ -364,7 +436,8 @@ def _geometry_facts(stack: EvenStack) -> dict[str, Json]:
 
 def _rescale_facts(rescales: Sequence[_Rescale]) -> Json:
     """Return each distinct rescale with the number of its slices, ordered by slope and intercept."""
-    counts = Counter((rescale.slope, rescale.intercept) for rescale in rescales if rescale.lut is None)
+    lines = [r.scale for r in rescales if r.lut is None and isinstance(r.scale, Linear)]
+    counts = Counter((line.slope, line.intercept) for line in lines)
     facts: list[Json] = [
         {"slope": decimal(slope), "intercept": decimal(intercept), "slices": counts[slope, intercept]}
         for slope, intercept in sorted(counts)

@@ -236,6 +236,10 @@ def _conversion(channels: Sequence[Channel]) -> str:
     )
     mended = "".join(f" {_geometry(c.name, c.geometry)}" for c in channels if c.geometry is not None)
     mapped = [f"`{channel.name}`" for channel in channels if channel.values == "rwvm"]
+    mended += "".join(
+        f" In `{c.name}`, voxels marked as padding become {c.padding.becomes}. Why: {c.padding.why.strip()}"
+        for c in channels if c.padding is not None
+    )  # fmt: skip
     mended += f" In {_listed(mapped)} the Real World Value Mapping makes the values." if mapped else ""
     return text + (f" Values of {_listed(kept)} stay quantities." if kept else "") + mended
 

@@ -13,7 +13,7 @@ from pipeline.model.errors import IntensityError
 from pipeline.model.record import Json, decimal
 from pipeline.model.series import Facts
 from pipeline.model.syntax import DECODING_ERRORS
-from pipeline.model.volume import Linear, Measure, Quantity
+from pipeline.model.volume import Linear, Lookup, Measure, Quantity
 
 HU_TYPES = ("", "HU", "US")
 """RescaleType of Hounsfield units in CT: HU, unspecified, or absent in old images (PS3.3 C.11.1.1.2, C.8.2.1)."""
@@ -62,7 +62,7 @@ def quantify(slices: Sequence[Dataset], quantity: Quantity, *, values: str = "re
     quantity
         What the rules say. `suv` is SUV by body weight: read where Units is GML, computed from Bq/ml else.
     values
-        `rescale`: the Modality LUT of each slice; `rwvm`: its one linear Real World Value Mapping.
+        `rescale`: the Modality LUT of each slice; `rwvm`: its one Real World Value Mapping.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def quantify(slices: Sequence[Dataset], quantity: Quantity, *, values: str = "re
     facts: dict[str, Json] = {"quantity_evidence": f"rule; {evidence}", "values": values}
     if len(units) > 1:
         raise _wrong_units("one unit in all slices", f"{len(units)}")
-    scales = _mapped(slices) if values == "rwvm" else ()
+    scales: tuple[Linear | Lookup, ...] = _mapped(slices) if values == "rwvm" else ()
     if quantity is Quantity.HOUNSFIELD and found is Quantity.OTHER_QUANTITATIVE and values == "rescale":
         raise _wrong_units("RescaleType HU", "another")
     if quantity is Quantity.ACTIVITY and units != {"BQML"}:
@@ -113,20 +113,39 @@ def _number(dataset: Dataset, keyword: str) -> float:
         return float("nan")
 
 
-def _mapped(slices: Sequence[Dataset]) -> tuple[Linear, ...]:
-    """Return each slice's one linear Real World Value Mapping (PS3.3 C.7.6.16.2.11)."""
-    scales = []
-    for one in slices:
-        items = list(_value(one, "RealWorldValueMappingSequence") or ())
-        pairs = [(_number(i, "RealWorldValueSlope"), _number(i, "RealWorldValueIntercept")) for i in items]
-        if len(pairs) != 1 or not np.isfinite(pairs).all() or pairs[0][0] == 0:
-            wanted, found = (
-                "one linear Real World Value Mapping for each slice",
-                f"{len(pairs)}, or another kind",
-            )
-            raise IntensityError("rwvm-missing", wanted=wanted, found=found, where="quantify")
-        scales.append(Linear(*pairs[0]))
-    return tuple(scales)
+def _mapped(slices: Sequence[Dataset]) -> tuple[Linear | Lookup, ...]:
+    """Return each slice's one Real World Value Mapping, a line or a table (PS3.3 C.7.6.16.2.11)."""
+    found = [
+        [_mapping(item) for item in _value(one, "RealWorldValueMappingSequence") or ()] for one in slices
+    ]
+    scales = tuple(mapping for mappings in found for mapping in mappings if mapping is not None)
+    if len(scales) != len(slices) or any(len(mappings) != 1 for mappings in found):
+        wanted = "one Real World Value Mapping for each slice"
+        raise IntensityError(
+            "rwvm-missing", wanted=wanted, found="none, several, or no line and no table", where="quantify"
+        )
+    return scales
+
+
+def _mapping(item: Dataset) -> Linear | Lookup | None:
+    """Return the line or table of a mapping, None where it is neither."""
+    first, last = (_end(item, end) for end in ("First", "Last"))
+    pair = _number(item, "RealWorldValueSlope"), _number(item, "RealWorldValueIntercept")
+    if np.isfinite(pair).all() and pair[0] != 0:
+        return Linear(*pair, first, last)
+    table = _value(item, "RealWorldValueLUTData")
+    values = np.array([] if table is None else table, dtype=np.float64).reshape(-1)
+    if first is None or last is None or first != int(first) or values.size != last - first + 1:
+        return None
+    return Lookup(int(first), tuple(values.tolist())) if np.isfinite(values).all() else None
+
+
+def _end(item: Dataset, end: str) -> float | None:
+    """Return the first or last stored number that a mapping holds for, None where it does not say."""
+    for keyword in (f"RealWorldValue{end}ValueMapped", f"DoubleFloatRealWorldValue{end}ValueMapped"):
+        if np.isfinite(number := _number(item, keyword)):
+            return number
+    return None
 
 
 def _activity(dataset: Dataset, factor: float) -> Linear:

@@ -150,3 +150,13 @@ def test_frames_of_one_file_are_compared_as_the_plan_takes_them(released: Releas
     frames = [(0, frame) for frame in range(3)]
     assert compare(released, [path], frames=frames, notes=[KEEP], scratch=tmp_path) == Opinion()
     assert compare(released, [path], frames=frames[:2], notes=[KEEP], scratch=tmp_path).differences
+
+
+@pytest.mark.parametrize(("noted", "found"), [(2, []), (1, ["convert"])])
+def test_padding_that_a_rule_changed_is_excused_as_often_as_noted(
+    released: Released, tmp_path: Path, noted: int, found: list[str]
+) -> None:
+    voxels = released.voxels.copy()
+    voxels[0, 0, 0] = voxels[1, 1, 1] = -3000
+    note = {"stage": "convert", "padding": {"becomes": "-3000", "voxels": noted}}
+    assert stages(opinion(Released(voxels, released.affine), tmp_path, KEEP, note)) == found

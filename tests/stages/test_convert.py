@@ -20,7 +20,8 @@ from pydicom.misc import is_dicom
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
 from pipeline.model.errors import CurationError
-from pipeline.model.volume import Quantity, axis_codes, corner_distance
+from pipeline.model.rules import Padding
+from pipeline.model.volume import Linear, Lookup, Measure, Quantity, axis_codes, corner_distance
 from pipeline.stages.convert import convert
 from pipeline.stages.orient import orient
 
@@ -325,6 +326,84 @@ def test_a_modality_lut_stands_before_everything():
     slices = series(dtype=np.uint16, ModalityLUTSequence=[lut])
     data = convert(slices, Quantity.HOUNSFIELD).value.data
     np.testing.assert_array_equal(data[:, :, 2], 1024 - slices[2].pixel_array.T.astype(int))
+
+
+def lookup(first: int, values: list[int], kind: str = "HU", vr: str = "US") -> Dataset:
+    lut = Dataset()
+    lut.add_new("LUTDescriptor", vr, [len(values), first, 16])
+    lut.LUTData, lut.ModalityLUTType = values, kind
+    return lut
+
+
+def test_a_lut_that_begins_at_a_negative_stored_number_is_read_by_the_sign_of_the_pixels():
+    pixels = np.array([[-2, -1], [0, 1]], dtype=np.int16)
+    lut = lookup(-2, [10, 40, 20, 90], vr="SS")
+    slices = [one_slice((0, 0, z), pixels, ModalityLUTSequence=[lut]) for z in (0, 1)]
+    assert convert(slices, Quantity.HOUNSFIELD).value.data[:, :, 1].T.tolist() == [[10, 40], [20, 90]]
+
+
+def test_each_slice_has_a_lut_of_its_own():
+    pixels = np.array([[0, 1], [2, 3]], dtype=np.uint16)
+    luts = [lookup(0, [5, 6, 7, 8]), lookup(0, [8, 6, 4, 2])]
+    slices = [one_slice((0, 0, z), pixels, ModalityLUTSequence=[luts[z]]) for z in (0, 1)]
+    data = convert(slices, Quantity.HOUNSFIELD).value.data
+    assert data.transpose(2, 1, 0).tolist() == [[[5, 6], [7, 8]], [[8, 6], [4, 2]]]
+
+
+def test_a_lut_to_another_unit_is_not_hounsfield():
+    slices = series(dtype=np.uint16, ModalityLUTSequence=[lookup(0, [1, 2], kind="OD")])
+    assert refusal(slices, Quantity.HOUNSFIELD).code == "wrong-units"
+
+
+def test_a_real_world_table_makes_the_values_of_the_stored_numbers_that_it_holds_for():
+    pixels = np.array([[-1, 0], [1, 2]], dtype=np.int16)
+    slices = [one_slice((0, 0, z), pixels) for z in (0, 1)]
+    table = Lookup(-1, (0.5, 9.0, 2.25, 7.0))
+    made = convert(slices, Measure(Quantity.OTHER_QUANTITATIVE, [table, Linear(2, 1, -1, 2)])).value.data
+    assert made.transpose(2, 1, 0).tolist() == [[[0.5, 9], [2.25, 7]], [[-1, 1], [3, 5]]]
+    for scale in (Lookup(-1, (1.0, 2.0, 3.0)), Linear(2, 1, 0, 2), Linear(2, 1, -1, 1)):
+        with pytest.raises(CurationError) as refused:
+            convert(slices, Measure(Quantity.OTHER_QUANTITATIVE, [scale, scale]))
+        assert refused.value.code == "out-of-range"
+
+
+PADDING = Padding(becomes=-1024, why="The field of view was round.")
+
+
+@pytest.mark.parametrize(
+    ("marks", "made"),
+    [
+        ({"PixelPaddingValue": -2000}, [-1024, -1100, -4, 6]),
+        ({"PixelPaddingValue": -2000, "PixelPaddingRangeLimit": -1000}, [-1024, -1024, -4, 6]),
+        ({"PixelPaddingValue": -1000, "PixelPaddingRangeLimit": -2000}, [-1024, -1024, -4, 6]),
+        ({}, [-2100, -1100, -4, 6]),
+    ],
+)
+def test_padding_is_kept_unless_a_rule_says_what_it_becomes(marks, made):
+    pixels = np.array([[-2000, -1000], [96, 106]], dtype=np.int16)
+    slices = [one_slice((0, 0, z), pixels, RescaleSlope=1, RescaleIntercept=-100) for z in (0, 1)]
+    for dataset in slices:
+        for keyword, value in marks.items():
+            dataset.add_new(keyword, "SS", value)
+    kept = convert(slices, Quantity.HOUNSFIELD)
+    ruled = convert(slices, Quantity.HOUNSFIELD, padding=PADDING)
+
+    assert kept.value.data[:, :, 0].T.ravel().tolist() == [-2100, -1100, -4, 6]
+    assert "padding" not in kept.note.facts
+    assert ruled.value.data[:, :, 0].T.ravel().tolist() == made
+    assert ruled.note.facts["padding"]["voxels"] == 2 * made.count(-1024)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32])
+def test_whole_numbers_of_every_width_stay_what_they_are(dtype):
+    ends = np.iinfo(dtype)
+    pixels = np.array([[ends.min, ends.max], [0, 1]], dtype=dtype)
+    slices = [one_slice((0, 0, z), pixels) for z in (0, 1)]
+    data = convert(slices, Quantity.ARBITRARY).value.data
+    assert (
+        data[:, :, 0].T.astype(np.float64).tolist()
+        == pixels.astype(np.float32 if dtype == np.uint32 else np.float64).astype(np.float64).tolist()
+    )
 
 
 def test_unused_bits_below_and_a_sign_not_extended_are_read_as_the_standard_says():

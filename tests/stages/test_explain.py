@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.io.ruleset import LoadedRules, load_rules
-from pipeline.model.rules import Criterion, Geometry, HalfTurn, Resample
+from pipeline.model.rules import Criterion, Geometry, HalfTurn, Padding, Resample
 from pipeline.stages.explain import WIDTH, alternatives, explain
 
 RULES = load_rules(None)
@@ -142,6 +142,16 @@ def test_what_is_interpolated_is_told_with_its_reason() -> None:
     assert "slices of a tilted gantry and at most 2 missing slices are interpolated linearly" in text
     assert "Why: The experts drew on such slices." in text
     assert "interpolated linearly" not in told(RULES["Task03_Liver"])
+
+
+def test_what_padding_becomes_is_told_with_its_reason() -> None:
+    rules = RULES["Task03_Liver"].rules
+    padding = Padding(becomes=-1024, why="The field of view was round.")
+    channel = rules.channels[0].model_copy(update={"padding": padding})
+    text = " ".join(explain(rules.model_copy(update={"channels": (channel,)})).split())
+
+    assert "voxels marked as padding become -1024. Why: The field of view was round." in text
+    assert "padding" not in told(RULES["Task03_Liver"])
 
 
 def test_measures_are_told_in_words_with_their_units() -> None:

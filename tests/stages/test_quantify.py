@@ -9,7 +9,7 @@ import pytest
 from pydicom import Dataset
 
 from pipeline.model.errors import IntensityError
-from pipeline.model.volume import Linear, Quantity
+from pipeline.model.volume import Linear, Lookup, Quantity
 from pipeline.stages.quantify import quantify, quantity_of
 
 
@@ -136,3 +136,26 @@ def test_real_world_values_are_used_only_where_the_rule_asks() -> None:
 @pytest.mark.parametrize("pairs", [(), ((1.0, 0.0), (2.0, 0.0)), ((0.0, 1.0),), ((float("nan"), 0.0),)])
 def test_a_mapping_that_is_not_one_line_is_refused(pairs: tuple[tuple[float, float], ...]) -> None:
     assert code([mapped(*pairs)], Quantity.OTHER_QUANTITATIVE, "rwvm") == "rwvm-missing"
+
+
+def test_a_table_of_real_world_values_is_taken_whole_or_not_at_all() -> None:
+    item = Dataset()
+    item.add_new("RealWorldValueFirstValueMapped", "SS", -1)
+    item.add_new("RealWorldValueLastValueMapped", "SS", 1)
+    item.RealWorldValueLUTData = [0.5, 2.0, 9.0]
+    slices = [mapped()]
+    slices[0].RealWorldValueMappingSequence = [item]
+
+    made = quantify(slices, Quantity.OTHER_QUANTITATIVE, values="rwvm")
+    assert made.scales == (Lookup(-1, (0.5, 2.0, 9.0)),)
+    item.RealWorldValueLUTData = [0.5, 2.0]
+    assert code(slices, Quantity.OTHER_QUANTITATIVE, "rwvm") == "rwvm-missing"
+
+
+def test_a_line_holds_for_the_stored_numbers_that_it_names() -> None:
+    slices = [mapped((0.5, 3))]
+    item = slices[0].RealWorldValueMappingSequence[0]
+    item.add_new("RealWorldValueFirstValueMapped", "US", 0)
+    item.DoubleFloatRealWorldValueLastValueMapped = 4095.0
+    made = quantify(slices, Quantity.OTHER_QUANTITATIVE, values="rwvm")
+    assert made.scales == (Linear(0.5, 3.0, 0.0, 4095.0),)
