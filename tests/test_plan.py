@@ -11,6 +11,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK
 from tiny_source import PERSON, Person, write_mask, write_series, write_structures, write_table, write_task
@@ -174,7 +175,7 @@ def test_subjects_on_many_shelves_are_planned_as_on_one(
 
 def test_what_no_channel_wants_is_ignored_by_name(workspace: Workspace, source: Path) -> None:
     write_task(source, SPLEEN, 2)
-    write_series(source / SPLEEN / "scout", Person(), series=2, described="scout", count=2)
+    write_series(source / SPLEEN / "thorax", Person(), series=2, described="thorax", count=2)
     write_series(
         source / SPLEEN / "loc", Person(), series=3, count=1, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]
     )
@@ -186,6 +187,20 @@ def test_what_no_channel_wants_is_ignored_by_name(workspace: Workspace, source: 
         ("used", "", "CT"): 20, ("used", "", "label"): 2, ("ignored", "no-channel-wants-it", ""): 2,
         ("ignored", "localizer", ""): 1, ("ignored", "not-dicom", ""): 1, ("ignored", "no-case-wants-it", ""): 1,
     }  # fmt: skip
+
+
+def test_a_series_in_three_planes_has_the_fate_of_an_overview(workspace: Workspace, source: Path) -> None:
+    write_task(source, SPLEEN, 1)
+    for number, plane in enumerate(([1, 0, 0, 0, 1, 0], [0, 1, 0, 0, 0, -1], [1, 0, 0, 0, 0, -1])):
+        for path in write_series(
+            source / f"{number}", Person(), series=2, count=2, ImageOrientationPatient=plane
+        ):
+            dataset = pydicom.dcmread(path)
+            dataset.SOPInstanceUID += f".{number}"
+            dataset.save_as(path)
+    plans_of(workspace, source)
+
+    assert tally(workspace)["ignored", "localizer", ""] == 6
 
 
 def test_a_second_matching_series_refuses_the_case_and_keeps_the_others(
