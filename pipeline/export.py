@@ -62,6 +62,8 @@ class Exported:
     refused: list[dict[str, Json]] = field(default_factory=list)
     fates: list[tuple[SourceFile, str]] = field(default_factory=list)
     """Each input file and its code, `used` when it became part of an output."""
+    made: list[tuple[SourceRef, str]] = field(default_factory=list)
+    """Each source that became an instance of its own, and that one's place below the output folder."""
 
     def refuse(self, files: Iterable[SourceFile], error: CurationError, about: Mapping[str, Json]) -> None:
         """Note that an output was not made, why, and what is known about it."""
@@ -351,7 +353,9 @@ def deidentify_sources(sources: Sequence[Path], folder: Path, *, key: Key, told:
     grouping, door, exported = ingest(files), Door(key, load_policy(None)), Exported()
     exported.fates += grouping.set_aside
     exported.fates += [(file, "case-table") for file in grouping.tables]
-    instances = [file for stack in grouping.stacks for file in stack.files]
+    # A file that holds several frames is listed once a frame.
+    slices = {file.ref: file for stack in grouping.stacks for file in stack.files}
+    instances = list(slices.values())
     instances += [label for label in grouping.labels if label.kind is not Kind.MASK]
     exported.fates += [(label, "no-case-wants-it") for label in grouping.labels if label.kind is Kind.MASK]
     for place, file in enumerate(instances):
@@ -360,8 +364,10 @@ def deidentify_sources(sources: Sequence[Path], folder: Path, *, key: Key, told:
             (dataset,) = door.clean([file.ref]).value
             target = folder / str(dataset.PatientID) / str(dataset.SeriesInstanceUID)
             target.mkdir(parents=True, exist_ok=True)
-            write_bytes(target / f"{dataset.SOPInstanceUID}.dcm", write_dataset(dataset))
+            path = target / f"{dataset.SOPInstanceUID}.dcm"
+            write_bytes(path, write_dataset(dataset))
             exported.fates.append((file, "used"))
+            exported.made.append((file.ref, path.relative_to(folder).as_posix()))
         except CurationError as error:
             exported.refuse([file], error, {"name": "instance"})
     exported.written.append({"name": "instances", "count": exported.used})
