@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +21,22 @@ from pipeline.io.imagefile import read_image
 from pipeline.io.policy import load_policy
 from pipeline.io.ruleset import canonical_form
 from pipeline.io.source import read_refs
-from pipeline.io.workspace import Workspace, open_workspace
+from pipeline.io.workspace import Workspace, keep_pictures, open_workspace
 from pipeline.model.deid import Policy
-from pipeline.model.errors import CurationError, LabelError, SourceError
+from pipeline.model.errors import CurationError, ExposureError, LabelError, SourceError
+from pipeline.model.exposure import Screening
 from pipeline.model.identified import Identified, Key, source_token
 from pipeline.model.plan import CasePlan, LabelSource
 from pipeline.model.record import Finished, Json, Note, Outcome, Refusal, Step
 from pipeline.model.rules import Channel, TaskRules
 from pipeline.model.series import Kind, SourceRef
 from pipeline.model.volume import Annotation, Grid, Volume
+from pipeline.pixelgate import Gate, screen_slices, screen_volume
 from pipeline.stages.accept import accept
 from pipeline.stages.align import align
 from pipeline.stages.check import check
 from pipeline.stages.convert import convert
-from pipeline.stages.deidentify import deidentify
+from pipeline.stages.deidentify import claims_text, deidentify
 from pipeline.stages.fix import half_turn
 from pipeline.stages.label import label
 from pipeline.stages.orient import orient
@@ -44,8 +46,8 @@ from pipeline.stages.scale import scale
 from pipeline.stages.unfold import unfold
 
 ROOMS = {
-    "deidentify": 1, "accept": 1, "convert": 2, "orient": 1, "align": 1, "fix": 1, "scale": 1, "rasterise": 1,
-    "label": 1, "check": 1,
+    "deidentify": 1, "accept": 1, "screen": 1, "convert": 2, "orient": 1, "align": 1, "fix": 1, "scale": 1,
+    "rasterise": 1, "label": 1, "check": 1,
 }  # fmt: skip
 """Version of what each room does to voxels or notes: raise it when its golden bytes change."""
 
@@ -54,6 +56,9 @@ _RECORD = 2
 
 _DECIDES = ("name", "quantity", "values", "scale", "geometry", "padding")
 """What of a channel's rules decides its voxels, once its series is chosen."""
+
+_EXTRAS = ("rapidocr", "onnxruntime")
+"""What reads pictures; where it is not installed, nothing is read."""
 
 _COMPUTES = ("numpy", "SimpleITK", "pydicom", "nibabel", "python-gdcm", "pylibjpeg-openjpeg", "pyjpegls")
 
@@ -65,9 +70,17 @@ def software() -> dict[str, Json]:
     return {
         "curate": version("curate-releases"),
         **versions,
+        **{name: _version_or_none(name) for name in _EXTRAS},
         "compressor": nifti.compressor(),
         "rooms": dict(ROOMS),
     }
+
+
+def _version_or_none(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +101,12 @@ class Order:
     rules: TaskRules
     policy: Policy
     key: Key
+    screening: Screening
+
+    @property
+    def gate(self) -> Gate:
+        """What is done about text in the pixels."""
+        return Gate(self.screening, self.rules.burned_in)
 
     @property
     def label_channel(self) -> str:
@@ -109,11 +128,20 @@ class Order:
             "subject": self.plan.subject, "warnings": list(self.plan.warnings),
             "half_turn": None if self.plan.half_turn is None else dict(self.plan.half_turn),
             "channels": [c.model_dump_json(include={*_DECIDES}, exclude_none=True) for c in rules.channels],
-            "label": rules.label.model_dump_json(), "policy": self.policy.digest, "software": software(),
+            "label": rules.label.model_dump_json(), **self._pixels(), "policy": self.policy.digest,
+            "software": software(),
             "sources": {name: [ref.digest for ref in refs] for name, refs in self.plan.channels.items()},
             "frames": {name: [list(slice_) for slice_ in found] for name, found in self.plan.frames.items()},
             "label_source": None if self.plan.label is None else dict(self.plan.label.digests()),
         }  # fmt: skip
+
+    def _pixels(self) -> dict[str, Json]:
+        """Return what is done about what the pixels show."""
+        rule = self.rules.burned_in
+        return {
+            "unscreened": self.screening.unscreened,
+            "burned_in": None if rule is None else rule.model_dump(),
+        }
 
     def inputs(self) -> dict[str, Json]:
         """Return what `action` holds as people can read and the store may keep it: source digests are keyed."""
@@ -129,6 +157,7 @@ class Order:
             "half_turn": None if plan.half_turn is None else dict(plan.half_turn),
             "channels": [{k: c[k] for k in _DECIDES if k in c} for c in channels],
             "label": rules["label"],  # type: ignore[index,call-overload]
+            **self._pixels(),
             "policy": self.policy.digest, "software": software(), "sources": sources,
             "frames": {name: [list(slice_) for slice_ in found] for name, found in plan.frames.items()},
         }  # fmt: skip
@@ -203,11 +232,17 @@ def _acquire(order: Order, channel: Channel, journal: Journal) -> tuple[Volume, 
     journal.enter("deidentify")
     if order.rules.source is not None:
         return _read_file(order, channel, journal), ""
-    clean = _clean(order, order.plan.channels[channel.name], channel.name, journal)
+    identified = Identified(_read(order.plan.channels[channel.name]))
+    clean = _clean(order, identified, channel.name, journal)
     journal.enter("convert")
     slices = wanted_slices(clean, order.plan.frames.get(channel.name, ()))
     measure = quantify(slices, channel.quantity, values=channel.values or "rescale")
     converted = convert(slices, measure, geometry=channel.geometry, padding=channel.padding)
+    journal.enter("screen")
+    screened = screen_slices(slices, order.gate, is_claimed=claims_text(identified))
+    if "covered" in screened.note.facts:
+        converted = convert(screened.value, measure, geometry=channel.geometry, padding=channel.padding)
+    journal.keep(screened, channel.name)
     volume: Volume = journal.keep(converted, channel.name)
     return volume, str(slices[0].get("FrameOfReferenceUID", ""))
 
@@ -220,8 +255,11 @@ def _read_file(order: Order, channel: Channel, journal: Journal) -> Volume:
     stored = read_image(blob, name, companion=others[0] if others else None, volume=number)
     voxels: Volume = journal.keep(stored, channel.name)
     journal.enter("convert")
-    volume: Volume = journal.keep(accept(voxels, channel.quantity), channel.name)
-    return volume
+    accepted = accept(voxels, channel.quantity)
+    journal.enter("screen")
+    screened: Volume = journal.keep(screen_volume(accepted.value, order.gate), channel.name)
+    journal.keep_note(accepted.note, channel.name)
+    return screened
 
 
 def wanted_slices(datasets: Sequence[Dataset], frames: Sequence[tuple[int, int]]) -> Sequence[Dataset]:
@@ -232,10 +270,21 @@ def wanted_slices(datasets: Sequence[Dataset], frames: Sequence[tuple[int, int]]
     return [unfolded[file][frame] for file, frame in frames]
 
 
-def _clean(order: Order, refs: Sequence[SourceRef], about: str, journal: Journal) -> tuple[Dataset, ...]:
-    """Read source files and let them through the door."""
-    identified = Identified([read_dataset(content) for content in read_refs(refs)])
-    step = deidentify(identified, policy=order.policy, key=order.key, vocabulary=order.vocabulary)
+def _read(refs: Sequence[SourceRef]) -> list[Dataset]:
+    return [read_dataset(content) for content in read_refs(refs)]
+
+
+def _clean(
+    order: Order, identified: Identified[Sequence[Dataset]], about: str, journal: Journal
+) -> tuple[Dataset, ...]:
+    """Let datasets through the door; the pixels of images are looked at afterwards."""
+    step = deidentify(
+        identified,
+        policy=order.policy,
+        key=order.key,
+        vocabulary=order.vocabulary,
+        admits_text=about != "label",
+    )
     clean: tuple[Dataset, ...] = journal.keep(step, about)
     return clean
 
@@ -256,7 +305,7 @@ def _draw(order: Order, drawn_on: tuple[Grid, str], journal: Journal) -> Annotat
             "frame-of-reference", wanted="a mask, because the images are no DICOM", found=source.kind.value
         )
     journal.enter("deidentify")
-    (dataset,) = _clean(order, [source.ref], "label", journal)
+    (dataset,) = _clean(order, Identified(_read([source.ref])), "label", journal)
     if source.kind is Kind.SEG:
         journal.enter("label")
         _same_frame(str(dataset.get("FrameOfReferenceUID", "")), frame, "label")
@@ -354,15 +403,16 @@ class Orders:
     rules: TaskRules
     policy: Policy
     key: Key
+    screening: Screening
 
     @classmethod
     def of(cls, workspace: Workspace, rules: TaskRules) -> Orders:
-        """Return what a workspace adds to a task's rules: the policy and the key."""
-        return cls(rules, load_policy(None), workspace.key())
+        """Return what a workspace adds to a task's rules: the policy, the key, and what its settings say of pixels."""
+        return cls(rules, load_policy(None), workspace.key(), workspace.settings().screening)
 
     def order(self, plan: CasePlan) -> Order:
         """Return one case's order."""
-        return Order(plan, self.rules, self.policy, self.key)
+        return Order(plan, self.rules, self.policy, self.key, self.screening)
 
 
 def read_order(workspace: Workspace, request: Request) -> Order:
@@ -405,6 +455,7 @@ def run(request: Request, tell: Callable[[str], None], memory: int | None = None
         was_made = store.find(workspace.store, entry) is None
         if was_made:
             admit(order.plan, memory)
+            keep_pictures(workspace, f"{request.task}-{request.case}", ())
             image, labelled = walk(order, journal)
             journal.enter("store")
             files = encode(image, labelled)
@@ -412,6 +463,9 @@ def run(request: Request, tell: Callable[[str], None], memory: int | None = None
             contents = {name: file.content for name, file in files.items()}
             contents["action"] = canonical(order.inputs())
             store.put(workspace.store, entry, record, contents)
+    except ExposureError as error:
+        keep_pictures(workspace, f"{request.task}-{request.case}", error.pictures)
+        return Refusal.of(error, task=request.task, case=request.case, stage=journal.stage)
     except CurationError as error:
         return Refusal.of(error, task=request.task, case=request.case, stage=journal.stage)
     except MemoryError:

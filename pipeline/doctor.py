@@ -24,11 +24,11 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from pipeline.io import nifti
+from pipeline.io import lettering, nifti
 from pipeline.io.policy import load_policy
 from pipeline.io.ruleset import load_rules
-from pipeline.io.workspace import open_workspace
-from pipeline.model.errors import CurationError
+from pipeline.io.workspace import Workspace, open_workspace
+from pipeline.model.errors import FAULTS, CurationError
 from pipeline.model.record import Json
 
 CANARY = "sha256:ab7d9edd74dabb2cd28c815eca2b80801e9c5435cc58657f6f295b1f80536028"
@@ -74,6 +74,7 @@ def doctor(workspace: Path | None) -> list[Finding]:
     ]
     findings += [_package(name) for name in _PACKAGES]
     findings += [_decoder(uid.name, get_decoder(uid).is_available) for uid in _SYNTAXES]
+    findings.append(_reader())
     canary = str(nifti.compressor()["canary"])
     findings.append(
         Finding(
@@ -90,7 +91,13 @@ def doctor(workspace: Path | None) -> list[Finding]:
     if workspace is not None:
         findings.append(_works("workspace", lambda: "key " + open_workspace(workspace).key().fingerprint))
         findings.append(_works("settings", lambda: open_workspace(workspace).settings().format))
+        findings.append(_works("burned-in text", lambda: _screening(open_workspace(workspace))))
     return findings
+
+
+def _screening(workspace: Workspace) -> str:
+    why = workspace.settings().screening.unscreened
+    return "searched for" if why is None else f"not searched for: {why}"
 
 
 def _standing(path: Path) -> Path:
@@ -104,6 +111,15 @@ def _package(name: str) -> Finding:
         return Finding(name, version(name), True)
     except PackageNotFoundError:
         return Finding(name, "missing", False, "Run `make install`.")
+
+
+def _reader() -> Finding:
+    return Finding(
+        "reader of burned-in text",
+        "available" if lettering.is_ready() else "missing",
+        lettering.is_ready(),
+        FAULTS["ocr-missing"].advice,
+    )
 
 
 def _decoder(name: str, is_available: bool) -> Finding:

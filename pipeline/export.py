@@ -21,8 +21,10 @@ from pipeline.io.dicom import read_dataset, write_dataset
 from pipeline.io.durable import write_bytes
 from pipeline.io.policy import load_policy
 from pipeline.io.source import read_refs
+from pipeline.io.workspace import Workspace, keep_pictures
 from pipeline.model.deid import Policy
-from pipeline.model.errors import CurationError, LabelError, UsageError, fate_of
+from pipeline.model.errors import CurationError, ExposureError, LabelError, UsageError, fate_of
+from pipeline.model.exposure import SCREENED, Screening
 from pipeline.model.identified import Identified, Key
 from pipeline.model.names import ANNOTATION_NAMES
 from pipeline.model.plan import refs_and_frames
@@ -30,8 +32,9 @@ from pipeline.model.record import Json, Note, Step
 from pipeline.model.rules import Geometry
 from pipeline.model.series import Kind, SourceFile, SourceRef, Stack
 from pipeline.model.volume import Annotation, Grid, Measure, Volume
+from pipeline.pixelgate import Gate, screen_slices
 from pipeline.stages.convert import convert
-from pipeline.stages.deidentify import deidentify
+from pipeline.stages.deidentify import claims_text, deidentify
 from pipeline.stages.ingest import Grouping, ingest
 from pipeline.stages.orient import orient
 from pipeline.stages.quantify import quantity_of
@@ -54,6 +57,30 @@ RESAMPLE = Geometry(tilt="resample", spacing="resample", why="Asked for on the c
 """What `--resample` lets be interpolated; missing slices stay refused."""
 
 
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What whoever exports decided: which slices are mended, whether pixels are searched for text, and for whom.
+
+    `workspace` keeps the pictures that show text; without one nobody does.
+    """
+
+    geometry: Geometry | None = None
+    screening: Screening = SCREENED
+    workspace: Workspace | None = None
+
+
+PLAIN = Choices()
+"""Nothing is mended, and pixels are searched."""
+
+
+def choose(workspace: Workspace | None, *, resample: bool = False, unscreened: str | None = None) -> Choices:
+    """Return the choices that a command line and a workspace's settings make; the command line wins."""
+    screening = SCREENED if workspace is None else workspace.settings().screening
+    if unscreened is not None:
+        screening = Screening(unscreened)
+    return Choices(RESAMPLE if resample else None, screening, workspace)
+
+
 @dataclass(slots=True)
 class Exported:
     """What became of each input, in counts and by code; and what was written, by its released name."""
@@ -62,8 +89,6 @@ class Exported:
     refused: list[dict[str, Json]] = field(default_factory=list)
     fates: list[tuple[SourceFile, str]] = field(default_factory=list)
     """Each input file and its code, `used` when it became part of an output."""
-    made: list[tuple[SourceRef, str]] = field(default_factory=list)
-    """Each source that became an instance of its own, and that one's place below the output folder."""
 
     def refuse(self, files: Iterable[SourceFile], error: CurationError, about: Mapping[str, Json]) -> None:
         """Note that an output was not made, why, and what is known about it."""
@@ -100,11 +125,27 @@ class Door:
 
     key: Key
     policy: Policy
+    gate: Gate
 
     def clean(self, refs: Sequence[SourceRef]) -> Step[tuple[Dataset, ...]]:
         """Read source files and let them through."""
-        identified = Identified([read_dataset(content) for content in read_refs(refs)])
-        return deidentify(identified, policy=self.policy, key=self.key, vocabulary=ANNOTATION_NAMES)
+        return self._through(Identified(_read(refs)), admits_text=False)
+
+    def clean_images(self, refs: Sequence[SourceRef]) -> tuple[Step[tuple[Dataset, ...]], bool]:
+        """Read images and let them through; say whether one of them claims to hold text, and must be looked at."""
+        identified = Identified(_read(refs))
+        return self._through(identified, admits_text=True), claims_text(identified)
+
+    def _through(
+        self, identified: Identified[Sequence[Dataset]], *, admits_text: bool
+    ) -> Step[tuple[Dataset, ...]]:
+        return deidentify(
+            identified, policy=self.policy, key=self.key, vocabulary=ANNOTATION_NAMES, admits_text=admits_text
+        )
+
+
+def _read(refs: Sequence[SourceRef]) -> list[Dataset]:
+    return [read_dataset(content) for content in read_refs(refs)]
 
 
 def _files(sources: Sequence[Path], told: Told) -> list[SourceFile]:
@@ -127,41 +168,40 @@ def convert_sources(
     key: Key,
     with_labels: bool,
     told: Told,
-    geometry: Geometry | None = None,
+    choices: Choices = PLAIN,
 ) -> Exported:
     """Write every series as de-identified RAS+ NIfTI with a JSON sidecar: FOLDER/<series>/image.nii.gz.
 
     With labels, each RTSTRUCT ROI and SEG segment too, as a mask on its image's grid:
     FOLDER/<series>/labels/<name>.nii.gz. What makes no even, untilted stack is refused, or interpolated where
-    `geometry` says so.
+    the choices say so; a series with text in its pixels is refused.
     """
     files = _files(sources, told)
     _new_folder(folder)
-    grouping, door, exported = _grouped(files, key)
+    grouping, door, exported = _grouped(files, key, choices)
     grids: dict[str, tuple[str, Grid, str]] = {}
     for stack, name in _told_each(grouping, key, told):
         about = _about(stack, name)
         try:
-            made = _convert_stack(stack, door, geometry)
+            made = _convert_stack(stack, door, choices)
             _write(made, folder / name)
             exported.fates += [(source, "used") for source in stack.files]
             exported.written.append({**about, **made.file.facts})
             grids.setdefault(stack.series_uid, (name, made.grid, made.frame_of_reference))
         except CurationError as error:
             exported.refuse(stack.files, error, about)
+            _keep(error, name, choices)
     _export_labels(grouping, folder, grids if with_labels else None, door, exported)
     return exported
 
 
-def preview_sources(
-    sources: Sequence[Path], *, key: Key, told: Told, geometry: Geometry | None = None
-) -> Exported:
+def preview_sources(sources: Sequence[Path], *, key: Key, told: Told, choices: Choices = PLAIN) -> Exported:
     """Return what `convert_sources` would make of every series, having made it all and written nothing."""
-    grouping, door, exported = _grouped(_files(sources, told), key)
+    grouping, door, exported = _grouped(_files(sources, told), key, choices)
     for stack, name in _told_each(grouping, key, told):
         about = _about(stack, name)
         try:
-            made = _convert_stack(stack, door, geometry)
+            made = _convert_stack(stack, door, choices)
             exported.fates += [(source, "used") for source in stack.files]
             exported.written.append({**about, **made.file.facts})
         except CurationError as error:
@@ -184,12 +224,20 @@ def in_words(made: Exported) -> str:
     )
 
 
-def _grouped(files: Sequence[SourceFile], key: Key) -> tuple[Grouping, Door, Exported]:
+def _keep(error: CurationError, name: str, choices: Choices) -> None:
+    """Keep the pictures of what was refused for its pixels, where there is a private place for them."""
+    if isinstance(error, ExposureError) and choices.workspace is not None:
+        keep_pictures(choices.workspace, name, error.pictures)
+
+
+def _grouped(files: Sequence[SourceFile], key: Key, choices: Choices) -> tuple[Grouping, Door, Exported]:
     """Return the stacks of all files, what cleans them, and the fates of the files that are in none."""
+    gate = Gate(choices.screening)
+    gate.require()
     grouping, exported = ingest(files), Exported()
     exported.fates += grouping.set_aside
     exported.fates += [(file, "case-table") for file in grouping.tables]
-    return grouping, Door(key, load_policy(None)), exported
+    return grouping, Door(key, load_policy(None), gate), exported
 
 
 def _told_each(grouping: Grouping, key: Key, told: Told) -> Iterator[tuple[Stack, str]]:
@@ -235,20 +283,21 @@ class _Converted:
     frame_of_reference: str
 
 
-def _convert_stack(stack: Stack, door: Door, geometry: Geometry | None) -> _Converted:
+def _convert_stack(stack: Stack, door: Door, choices: Choices) -> _Converted:
     """Return one volume and its sidecar."""
     if stack.code is not None:
         raise CurationError(stack.code, wanted="one volume", found="a series that is none")
     refs, frames = refs_and_frames(stack)
-    cleaned = door.clean(refs)
+    cleaned, is_claimed = door.clean_images(refs)
     slices = wanted_slices(cleaned.value, frames)
     quantity, evidence = quantity_of(stack.facts)
     measure = Measure(quantity, facts={"quantity_evidence": evidence, "values": "rescale"})
-    converted = convert(slices, measure, geometry=geometry)
+    converted = convert(slices, measure, geometry=choices.geometry)
+    screened = screen_slices(slices, door.gate, is_claimed=is_claimed)
     oriented = orient(converted.value)
     volume = oriented.value
     data = volume.data if volume.data.dtype in (np.int16, np.float32) else volume.data.astype(np.float32)
-    notes = [cleaned.note, converted.note, oriented.note]
+    notes = [cleaned.note, screened.note, converted.note, oriented.note]
     return _Converted(
         nifti.encode(data, volume.affine),
         _sidecar(slices, notes),
@@ -346,29 +395,66 @@ def _drawing(kind: Kind, dataset: Dataset, grid: Grid, frame: str) -> Annotation
     return rasterise(contours.rois, grid).value
 
 
-def deidentify_sources(sources: Sequence[Path], folder: Path, *, key: Key, told: Told) -> Exported:
-    """Write every image, SEG and RTSTRUCT instance de-identified: FOLDER/<subject>/<series UID>/<instance UID>.dcm."""
+def deidentify_sources(
+    sources: Sequence[Path], folder: Path, *, key: Key, told: Told, choices: Choices = PLAIN
+) -> Exported:
+    """Write every image, SEG and RTSTRUCT instance de-identified: FOLDER/<subject>/<series UID>/<instance UID>.dcm.
+
+    A series with text in its pixels is refused as a whole.
+    """
     files = _files(sources, told)
     _new_folder(folder)
-    grouping, door, exported = ingest(files), Door(key, load_policy(None)), Exported()
-    exported.fates += grouping.set_aside
-    exported.fates += [(file, "case-table") for file in grouping.tables]
-    # A file that holds several frames is listed once a frame.
-    slices = {file.ref: file for stack in grouping.stacks for file in stack.files}
-    instances = list(slices.values())
-    instances += [label for label in grouping.labels if label.kind is not Kind.MASK]
-    exported.fates += [(label, "no-case-wants-it") for label in grouping.labels if label.kind is Kind.MASK]
-    for place, file in enumerate(instances):
-        told("instances written", place + 1, len(instances))
+    grouping, door, exported = _grouped(files, key, choices)
+    for place, (stack, name) in enumerate(_named(grouping.stacks, key)):
+        told("series de-identified", place + 1, len(grouping.stacks))
+        cleaned = _clean_each({file.ref: file for file in stack.files}.values(), door, exported)
         try:
-            (dataset,) = door.clean([file.ref]).value
-            target = folder / str(dataset.PatientID) / str(dataset.SeriesInstanceUID)
-            target.mkdir(parents=True, exist_ok=True)
-            path = target / f"{dataset.SOPInstanceUID}.dcm"
-            write_bytes(path, write_dataset(dataset))
-            exported.fates.append((file, "used"))
-            exported.made.append((file.ref, path.relative_to(folder).as_posix()))
+            for (file, *_), dataset in zip(cleaned, _screened(cleaned, door), strict=True):
+                _write_instance(dataset, folder)
+                exported.fates.append((file, "used"))
         except CurationError as error:
-            exported.refuse([file], error, {"name": "instance"})
+            exported.refuse([file for file, *_ in cleaned], error, {"name": name})
+            _keep(error, name, choices)
+    for label in grouping.labels:
+        if label.kind is Kind.MASK:
+            exported.fates.append((label, "no-case-wants-it"))
+            continue
+        for file, dataset, _ in _clean_each([label], door, exported):
+            _write_instance(dataset, folder)
+            exported.fates.append((file, "used"))
     exported.written.append({"name": "instances", "count": exported.used})
     return exported
+
+
+_Cleaned = tuple[SourceFile, Dataset, bool]
+"""A source file, what the door let through of it, and whether its header claims that its pixels hold text."""
+
+
+def _clean_each(files: Iterable[SourceFile], door: Door, exported: Exported) -> list[_Cleaned]:
+    """Return what the door lets through; what it does not is refused by itself."""
+    cleaned = []
+    for file in files:
+        try:
+            step, is_claimed = door.clean_images([file.ref])
+            cleaned.append((file, step.value[0], is_claimed))
+        except CurationError as error:
+            exported.refuse([file], error, {"name": "instance"})
+    return cleaned
+
+
+def _screened(cleaned: Sequence[_Cleaned], door: Door) -> Sequence[Dataset]:
+    """Return the images of a series, whose pixels were searched and are marked so."""
+    images = [dataset for _, dataset, _ in cleaned]
+    if not images:
+        return ()
+    step = screen_slices(images, door.gate, is_claimed=any(is_claimed for *_, is_claimed in cleaned))
+    for dataset in step.value if step.note.facts["screened"] else ():
+        # PS3.3 C.7.6.1: said only by who looked.
+        dataset.BurnedInAnnotation = "NO"
+    return step.value
+
+
+def _write_instance(dataset: Dataset, folder: Path) -> None:
+    target = folder / str(dataset.PatientID) / str(dataset.SeriesInstanceUID)
+    target.mkdir(parents=True, exist_ok=True)
+    write_bytes(target / f"{dataset.SOPInstanceUID}.dcm", write_dataset(dataset))

@@ -54,11 +54,11 @@ def test_a_case_walks_through_the_rooms_in_order_and_is_found_finished(
     assert first.was_made
     assert again == replace(first, was_made=False)
     assert list(dict.fromkeys(told)) == [
-        "deidentify", "convert", "orient", "label", "align", "scale", "check", "store",
+        "deidentify", "convert", "screen", "orient", "label", "align", "scale", "check", "store",
     ] or "rasterise" in told  # fmt: skip
     record = json.loads((workspace.store / first.entry / "record.json").read_bytes())
     assert record["case"] == request_.case
-    assert [note["stage"] for note in record["notes"]][:3] == ["deidentify", "convert", "orient"]
+    assert [note["stage"] for note in record["notes"]][:4] == ["deidentify", "screen", "convert", "orient"]
 
 
 def test_the_record_says_of_each_region_what_became_of_its_contours_and_not_its_name(

@@ -14,6 +14,7 @@ import numpy as np
 import pydicom
 import pytest
 from click.testing import CliRunner
+from lettered import burned
 
 from pipeline import cli
 from pipeline.demo import make
@@ -191,6 +192,36 @@ label:
 about: {sources: s, labels: l}
 unknown: 1
 """
+
+
+def test_text_in_a_series_stops_its_case_and_is_shown_in_the_private_zone_alone(
+    source: Path, workspace: Path, tmp_path: Path, curate: Curate
+) -> None:
+    pytest.importorskip("rapidocr", reason="the extra `ocr` is not installed")
+    for path in slices(source):
+        dataset = pydicom.dcmread(path)
+        if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+            dataset.decompress()
+        frames, _ = burned(dataset.pixel_array[None], text="DOE J", size=11, at=(2, 5), value=2400)
+        dataset.PixelData = frames[0].tobytes()
+        dataset.save_as(path)
+
+    code, document, err = release(curate, source, workspace, "--allow-refusals", 0)
+
+    assert code == 3
+    refusal = only_refusal(document)
+    assert (refusal["code"], refusal["stage"], refusal["who"]) == (
+        "burned-in-text",
+        "screen",
+        "privacy officer",
+    )
+    (first, *_) = pictures = list((workspace / "private/pictures").iterdir())
+    assert {path.stat().st_mode & 0o777 for path in pictures} == {0o600}
+    assert first.read_bytes().startswith(b"\x89PNG")
+    everything = [path.read_bytes() for path in workspace.rglob("*") if path.is_file()]
+    assert not any(
+        b"DOE" in content for content in [*everything, json.dumps(document).encode(), err.encode()]
+    )
 
 
 def test_a_rules_file_with_faults_names_every_one_with_its_place(tmp_path: Path, curate: Curate) -> None:

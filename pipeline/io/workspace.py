@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import StringIO
@@ -20,6 +20,7 @@ from ruamel.yaml.error import YAMLError
 
 from pipeline.io.durable import write_bytes
 from pipeline.model.errors import PrivacyError, UsageError
+from pipeline.model.exposure import SCREENED, Screening
 from pipeline.model.identified import Key
 from pipeline.model.publication import Publication
 
@@ -34,9 +35,6 @@ rules: null
 # How many cases are built at once; null: one a processor. `--workers` on the command line wins.
 workers: null
 
-# Whether each case must be looked at and accepted by a person before it is released: required or optional.
-review: optional
-
 # Who publishes, and under which terms. Where it is given, `curate pack` writes README.md, CITATION.cff, Croissant,
 # RO-Crate, DataCite and Frictionless metadata beside the TARs; all of it is public.
 # publication:
@@ -50,7 +48,20 @@ review: optional
 #   licence: CC-BY-SA-4.0     # an SPDX identifier
 #   doi: 10.1234/example      # doi or url, or both
 publication: null
+
+# Whether pixels are searched for text that is burned in; it needs the extra `ocr`. To go without, say why, which
+# every manifest will hold:
+# burned_in: {unscreened: Every picture was looked at in the archive before it came here.}
+burned_in: screen
 """
+
+
+class Unscreened(BaseModel):
+    """Nobody searches pixels for text, and why."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    unscreened: str = Field(min_length=10)
 
 
 class Settings(BaseModel):
@@ -61,8 +72,13 @@ class Settings(BaseModel):
     format: Literal["curate-workspace/1"] = "curate-workspace/1"
     rules: str | None = None
     workers: int | None = Field(None, ge=1)
-    review: Literal["required", "optional"] = "optional"
     publication: Publication | None = None
+    burned_in: Literal["screen"] | Unscreened = "screen"
+
+    @property
+    def screening(self) -> Screening:
+        """What is done about text in pixels."""
+        return SCREENED if isinstance(self.burned_in, str) else Screening(self.burned_in.unscreened)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +106,11 @@ class Workspace:
     def withheld(self) -> Path:
         """Labels of test cases."""
         return self.private / "withheld"
+
+    @property
+    def pictures(self) -> Path:
+        """What stopped a case for its pixels, for the curator's eyes."""
+        return self.private / "pictures"
 
     @property
     def scratch(self) -> Path:
@@ -192,6 +213,7 @@ def create(root: Path, key_file: Path | None = None) -> Workspace:
         workspace.index,
         workspace.plans,
         workspace.withheld,
+        workspace.pictures,
         workspace.scratch,
     ):
         folder.mkdir(mode=0o700)
@@ -220,11 +242,25 @@ def open_workspace(root: Path) -> Workspace:
             "key-readable", wanted="private/ with mode 0700", found="a folder that others may enter"
         )
     workspace.key()
-    for folder in (workspace.index, workspace.plans, workspace.withheld, workspace.scratch):
+    for folder in (
+        workspace.index,
+        workspace.plans,
+        workspace.withheld,
+        workspace.pictures,
+        workspace.scratch,
+    ):
         folder.mkdir(mode=0o700, exist_ok=True)
     for folder in (workspace.store, workspace.refusals, workspace.review):
         folder.mkdir(exist_ok=True)
     return workspace
+
+
+def keep_pictures(workspace: Workspace, name: str, pictures: Sequence[bytes]) -> None:
+    """Keep what stopped a case for its pixels, in place of what did so before."""
+    for path in workspace.pictures.glob(f"{name}-*.png"):
+        path.unlink()
+    for number, content in enumerate(pictures, start=1):
+        write_bytes(workspace.pictures / f"{name}-{number}.png", content, 0o600)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -486,42 +487,6 @@ _FAULTS = (
         "Report it with the place that the refusal names; nothing of the case was written.",
         "developer",
     ),
-    # Review
-    Fault(
-        "rejected-in-review",
-        "A reviewer looked at the finished case and rejected it.",
-        "Nothing, if you agree; else look again and decide anew. The comment is in private/review/.",
-    ),
-    Fault(
-        "correction-wanted",
-        "A reviewer looked at the finished case and asks for a turn or another correction.",
-        "Correct the source, the label or the rules, build again, and look again; see docs/review.md.",
-    ),
-    Fault(
-        "review-stale",
-        "The case is not the one that was looked at: its voxels or their place have changed since.",
-        "Run `curate review` and look at it again.",
-    ),
-    Fault(
-        "not-reviewed",
-        "The settings want every case accepted by a reviewer, and nobody has looked at this one.",
-        "Run `curate review` and look at it, or set `review: optional` in curate.yaml.",
-    ),
-    Fault(
-        "nothing-accepted",
-        "Reviewers keep every finished case out, so there is nothing to pack; an earlier release is as it was.",
-        "Look at the cases with `curate review`, and do not publish the earlier release.",
-    ),
-    Fault(
-        "decisions-unfit",
-        "The file does not hold decisions on cases of this workspace as the review page saves them.",
-        "Save it again from the page that `curate review` makes; do not edit it.",
-    ),
-    Fault(
-        "review-log-damaged",
-        "The log of reviewers' decisions was changed by somebody.",
-        "Take the log of that task from a backup; it lies in review/decisions/ and private/review/.",
-    ),
     # Privacy
     Fault(
         "not-deidentifiable",
@@ -536,20 +501,17 @@ _FAULTS = (
     ),
     Fault(
         "burned-in-text",
-        "The header says that text is burned into the pixels.",
-        "Look at the pixels; take the series out, or have the site send it without text.",
+        "Text is burned into the pixels, or the header says so.",
+        "Look at the picture below `private/pictures/`, which frames it. Take the series out, have the site send it "
+        "without text, or let the rules cover it (`burned_in`).",
         "privacy officer",
     ),
     Fault(
-        "leak-found",
-        "The verifier found something of a source in what would be released, or a mark or pseudonym that is not right.",
-        "Nothing was released. Look at the places named; correct the rules, the source or the policy, and build again.",
-        "privacy officer",
-    ),
-    Fault(
-        "export-unknown",
-        "The workspace does not know what this folder of DICOM was made from.",
-        "Name the workspace under whose key `curate deidentify` wrote the folder.",
+        "ocr-missing",
+        "Pixels are to be searched for burned-in text, and what reads it is not installed.",
+        "Install the extra (`pip install 'curate-releases[ocr]'`), or say in curate.yaml, with a reason, that nobody "
+        "looks (`burned_in`).",
+        "operator",
     ),
     # Audit
     Fault(
@@ -600,6 +562,16 @@ class CurationError(Exception):
 
 def _rebuild(kind: type[CurationError], code: str, wanted: str, found: str, where: str) -> CurationError:
     return kind(code, wanted=wanted, found=found, where=where)
+
+
+class ExposureError(CurationError):
+    """The pixels show something of a person; `pictures` (PNG) are for the private zone alone."""
+
+    def __init__(
+        self, code: str, *, wanted: str, found: str, where: str = "", pictures: Sequence[bytes] = ()
+    ) -> None:
+        super().__init__(code, wanted=wanted, found=found, where=where)
+        self.pictures = tuple(pictures)
 
 
 class SourceError(CurationError):

@@ -223,6 +223,13 @@ class Source(Rule):
         return self
 
 
+class BurnedIn(Rule):
+    """Lettering that is found in the pixels is covered instead of refusing the case."""
+
+    treatment: Literal["mask"]
+    why: str = Field(min_length=10, description="Why the covered places hold nothing that is needed.")
+
+
 class Channel(Rule):
     """One image of a case: which series it is, what its numbers mean, how they are scaled."""
 
@@ -238,10 +245,6 @@ class Channel(Rule):
     )
     padding: Padding | None = Field(
         None, description="What voxels marked by PixelPaddingValue become; None: they keep their value."
-    )
-    window: Annotated[tuple[Number, Number], AfterValidator(_is_range)] | None = Field(
-        None,
-        description="Values that reviewers see as black and white; None: soft tissue in CT, else the channel's own.",
     )
     expected: dict[str, Envelope] = Field(
         default_factory=dict,
@@ -416,6 +419,9 @@ class TaskRules(Rule):
     label: Label
     source: Source | None = Field(None, description="Images that are no longer DICOM; None: they are DICOM.")
     half_turns: tuple[HalfTurn, ...] = ()
+    burned_in: BurnedIn | None = Field(
+        None, description="What is done where text is found in the pixels; None: the case is refused."
+    )
     about: About
 
     @model_validator(mode="after")

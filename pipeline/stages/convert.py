@@ -312,7 +312,7 @@ def _padding_facts(
 
 def _stored(dataset: Dataset, where: str) -> Pixels:
     """Return the slice's stored numbers (PS3.5 8.1.1), shape (rows, columns)."""
-    raw = _decoded(dataset, where)
+    raw = decoded(dataset, where)
     bits, high = _whole(dataset, "BitsStored", 0), _whole(dataset, "HighBit", -1)
     if raw.shape != (_whole(dataset, "Rows", 0), _whole(dataset, "Columns", 0)) or raw.dtype.kind not in "iu":
         wanted = "Rows x Columns whole numbers"
@@ -342,7 +342,14 @@ def _unused_bits(bits: int, where: str) -> IntensityError:
     return IntensityError("out-of-range", wanted=wanted, found="bits set beside them", where=where)
 
 
-def _decoded(dataset: Dataset, where: str) -> Pixels:
+def decoded(dataset: Dataset, where: str) -> Pixels:
+    """Return a dataset's pixels as they are stored, every bit of them: (frames,) rows, columns (, colours).
+
+    Raises
+    ------
+    SourceError
+        `undecodable`.
+    """
     syntax = str(getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", ""))
     # HighBit and sign are checked in `_stored`, where an unexpected bit is refused, not masked.
     options: dict[str, Any] = {"decoding_plugin": DECODERS.get(syntax, ""), "correct_unused_bits": False}

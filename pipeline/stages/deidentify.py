@@ -106,6 +106,7 @@ def deidentify(
     policy: Policy,
     key: Key,
     vocabulary: Sequence[re.Pattern[str]] = (),
+    admits_text: bool = False,
 ) -> Step[tuple[Dataset, ...]]:
     """Return new datasets that hold no person, in the order given; the originals stay as they are.
 
@@ -124,6 +125,8 @@ def deidentify(
     vocabulary
         Names of ROIs and segments that the task's label mapping knows, matched whole. Any other name becomes
         `roi-<number>` or `segment-<number>`.
+    admits_text
+        Whether images are let in whose header says that text is burned in, because their pixels are looked at next.
 
     Returns
     -------
@@ -142,7 +145,7 @@ def deidentify(
     -----
     PS3.15 Annex E.
     """
-    desk = _Desk(policy, key, tuple(vocabulary))
+    desk = _Desk(policy, key, tuple(vocabulary), admits_text)
     cleaned = tuple(_dataset(dataset, desk) for dataset in datasets.reveal())
     return Step(cleaned, Note("deidentify", _facts(desk, len(cleaned))))
 
@@ -154,6 +157,7 @@ class _Desk:
     policy: Policy
     key: Key
     vocabulary: tuple[re.Pattern[str], ...]
+    admits_text: bool
     tally: Counter[tuple[Act, int]] = field(default_factory=Counter)
     purposes: Counter[str] = field(default_factory=Counter)
     options: set[str] = field(default_factory=set)
@@ -243,7 +247,7 @@ def _visit(source: Dataset, desk: _Desk) -> _Visit:
         )
     if syntax not in desk.policy.known_uids or not syntax.is_transfer_syntax:
         raise SourceError("unreadable", wanted="a transfer syntax of the standard", found="none")
-    if _text(source, _BURNED_IN).upper() not in {"", "NO"}:
+    if _says_text(source) and not desk.admits_text:
         raise CurationError(
             "burned-in-text", wanted="pixels without text", found="BurnedInAnnotation says otherwise"
         )
@@ -254,6 +258,15 @@ def _visit(source: Dataset, desk: _Desk) -> _Visit:
     numbers = (found.numbers() if found else None) or (0,)
     reader = _Reader(is_little, reader.encodings, numbers[0] == 1)
     return _Visit(desk, purpose, _subject(source, desk), reader, syntax, syntax.is_implicit_VR)
+
+
+def claims_text(datasets: Identified[Sequence[Dataset]]) -> bool:
+    """Whether the header of one of them says that text is burned into its pixels."""
+    return any(_says_text(dataset) for dataset in datasets.reveal())
+
+
+def _says_text(source: Dataset) -> bool:
+    return _text(source, _BURNED_IN).upper() not in {"", "NO"}
 
 
 def _text(source: Dataset, tag: BaseTag) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pipeline.model.rules import (
+    BurnedIn,
     Channel,
     Criterion,
     Geometry,
@@ -47,6 +48,7 @@ def explain(rules: TaskRules, published: PublishedSplit | None = None) -> str:
         ("Sources", f"{rules.about.sources} {rules.about.labels}"),
         ("Selection (ingest, match)", _selection(rules.channels) if rules.source is None else _files(rules)),
         ("De-identification (deidentify)", _DEIDENTIFICATION if rules.source is None else _SCRUBBING),
+        ("Burned-in text (screen)", _burned_in(rules.burned_in)),
         ("Conversion (convert)", _conversion(rules.channels) if rules.source is None else _ACCEPTANCE),
         ("Orientation (orient)", _ORIENTATION),
         ("Alignment (align)", _alignment(rules.channels)),
@@ -96,6 +98,17 @@ _ACCEPTANCE = (
     "The files place their voxels themselves; one whose qform and sform disagree, whose axes are not at right angles, "
     "or that says no place is refused. Values are as stored, and what they measure is by rule."
 )
+
+
+def _burned_in(rule: BurnedIn | None) -> str:
+    text = (
+        "The pixels of each series are searched for lettering, in what does not change along the stack, unless the "
+        "workspace says why not; the manifest tells. "
+    )
+    if rule is None:
+        return text + "A case with lettering is refused."
+    return text + f"Lettering is covered with the image's smallest value and counted. {rule.why}"
+
 
 _ORIENTATION = (
     "Axes are permuted and reversed, never resampled, so that the voxels' i, j and k run as closely as possible "

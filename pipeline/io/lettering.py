@@ -1,0 +1,129 @@
+"""Find lettering in a picture with the models that lie inside the rapidocr wheel.
+
+What the letters say never leaves this module: places go out, and nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.model.errors import PrivacyError
+from pipeline.model.exposure import Box, Picture
+
+LEAST_SCORE = 0.6
+"""How sure the model must be of what it read."""
+
+TALLEST = 64
+"""Pixels: taller structures are anatomy."""
+
+FEWEST_CHARACTERS = 2
+"""Letters and digits: edges and vessels are now and then read as a single one."""
+
+MARGIN = 2
+"""Pixels around a find that belong to it: the soft edges of letters."""
+
+TILE, OVERLAP = 1024, 160
+"""Pixels: larger pictures are looked at in parts, which share as much as a word is long."""
+
+BORDER = 16
+"""Pixels of grey around a picture: letters at its very edge are found as others are."""
+
+_ENLARGEMENT = ((128, 3.0), (400, 2.0), (TILE, 1.5), (math.inf, 1.0))
+"""Longest side in pixels -> by how much a picture is enlarged: letters of 9 pixels are found from 13 on."""
+
+_MODELS = {"Det": "PP-OCRv6_det_small.onnx", "Rec": "PP-OCRv6_rec_small.onnx"}
+
+
+def is_ready() -> bool:
+    """Whether the extra that reads pictures is installed."""
+    return find_spec("rapidocr") is not None and find_spec("onnxruntime") is not None
+
+
+def require() -> None:
+    """Refuse to go on without the extra.
+
+    Raises
+    ------
+    PrivacyError
+        ocr-missing.
+    """
+    if not is_ready():
+        raise PrivacyError("ocr-missing", wanted="the extra `ocr` (rapidocr, onnxruntime)", found="none")
+
+
+def find(picture: Picture) -> list[Box]:
+    """Return where lettering lies, from the top left; the same for the same picture.
+
+    Raises
+    ------
+    PrivacyError
+        ocr-missing.
+    """
+    factor = next(factor for longest, factor in _ENLARGEMENT if max(picture.shape) <= longest)
+    found = {box for top, left, tile in _tiles(picture) for box in _read(tile, factor, (top, left))}
+    rows, columns = picture.shape
+    clipped = {Box(max(b.top, 0), max(b.left, 0), min(b.bottom, rows), min(b.right, columns)) for b in found}
+    return sorted(clipped, key=lambda box: (box.top, box.left, box.bottom, box.right))
+
+
+def _tiles(picture: Picture) -> Iterator[tuple[int, int, Picture]]:
+    for top in _starts(picture.shape[0]):
+        for left in _starts(picture.shape[1]):
+            yield top, left, picture[top : top + TILE, left : left + TILE]
+
+
+def _starts(length: int) -> range:
+    return range(0, max(length - OVERLAP, 1), TILE - OVERLAP)
+
+
+def _read(tile: Picture, factor: float, corner: tuple[int, int]) -> Iterator[Box]:
+    read = _engine()(_enlarged(tile, factor), use_cls=False)
+    if read.boxes is None:
+        return
+    top, left = corner[0] - BORDER, corner[1] - BORDER
+    for corners, text, score in zip(read.boxes, read.txts, read.scores, strict=True):
+        (west, north), (east, south) = corners.min(axis=0) / factor, corners.max(axis=0) / factor
+        characters = sum(letter.isalnum() for letter in text)
+        if score >= LEAST_SCORE and south - north <= TALLEST and characters >= FEWEST_CHARACTERS:
+            yield Box(
+                top + math.floor(north) - MARGIN,
+                left + math.floor(west) - MARGIN,
+                top + math.ceil(south) + MARGIN,
+                left + math.ceil(east) + MARGIN,
+            )
+
+
+def _enlarged(tile: Picture, factor: float) -> Picture:
+    """Return a grey picture with a border in the three colours that the model wants, enlarged."""
+    import cv2  # Part of the extra.
+
+    colours = np.repeat(np.pad(tile, BORDER, constant_values=128)[:, :, np.newaxis], 3, axis=2)
+    size = (round(colours.shape[1] * factor), round(colours.shape[0] * factor))
+    return np.asarray(cv2.resize(colours, size, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+
+
+@cache
+def _engine() -> Any:
+    """Return the models, ready: from the wheel alone, in one thread, because threads change sums."""
+    require()
+    import cv2
+    import rapidocr
+
+    cv2.setNumThreads(1)
+    folder = Path(rapidocr.__file__).parent / "models"
+    # A path that is given is used or refused; a model without one would be fetched.
+    models = {f"{part}.model_path": str(folder / name) for part, name in _MODELS.items()}
+    threads = {f"EngineConfig.onnxruntime.{which}_op_num_threads": 1 for which in ("intra", "inter")}
+    return rapidocr.RapidOCR(
+        params={
+            **models, **threads, "Global.log_level": "critical", "Global.use_cls": False,
+            "Global.max_side_len": 4 * TILE, "Det.limit_type": "min", "Det.limit_side_len": 32,
+        }
+    )  # fmt: skip
