@@ -243,6 +243,7 @@ def main() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--megabytes", type=int, default=500)
     words.add_argument("--kind", choices=("ct", "mr"), default="ct")
+    words.add_argument("--alone", action="store_true", help="measure the audit without its peers")
     words.add_argument("--keep", type=Path, help="make the release in this new folder, and leave it there")
     asked = words.parse_args()
     folder = asked.keep or Path(tempfile.mkdtemp(prefix="bench-audit-"))
@@ -254,6 +255,8 @@ def main() -> None:
         print(f"TAR of {size:.0f} MB, {asked.kind}, {inflated_size(release) / size:.1f} times that inflated")
         print(f"{'':18}{'MB/s of CPU':>12}{'MB/s':>8}{'CPU s':>8}{'peak MB':>9}")
         for name, command in commands(release):
+            if asked.alone and name != "audit":
+                continue
             wall, cpu, peak = measured(command)
             print(f"{name:18}{size / cpu:12.0f}{size / wall:8.0f}{cpu:8.2f}{peak:9.0f}", flush=True)
     finally:
