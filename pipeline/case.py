@@ -128,8 +128,8 @@ class Order:
             "subject": self.plan.subject, "warnings": list(self.plan.warnings),
             "half_turn": None if self.plan.half_turn is None else dict(self.plan.half_turn),
             "channels": [c.model_dump_json(include={*_DECIDES}, exclude_none=True) for c in rules.channels],
-            "label": rules.label.model_dump_json(), **self._pixels(), "policy": self.policy.digest,
-            "software": software(),
+            "label": None if self.plan.label is None else rules.label.model_dump_json(),
+            **self._pixels(), "policy": self.policy.digest, "software": software(),
             "sources": {name: [ref.digest for ref in refs] for name, refs in self.plan.channels.items()},
             "frames": {name: [list(slice_) for slice_ in found] for name, found in self.plan.frames.items()},
             "label_source": None if self.plan.label is None else dict(self.plan.label.digests()),
@@ -152,11 +152,12 @@ class Order:
         if plan.label is not None:
             sources["label"] = _keyed(self, plan.label.refs)
         return {
-            "format": "curate-action/1", "task": plan.task, "case": plan.case, "subset": plan.subset,
+            "format": "curate-action/1", "record": _RECORD, "task": plan.task, "case": plan.case,
+            "subset": plan.subset,
             "subject": plan.subject, "warnings": list(plan.warnings),
             "half_turn": None if plan.half_turn is None else dict(plan.half_turn),
             "channels": [{k: c[k] for k in _DECIDES if k in c} for c in channels],
-            "label": rules["label"],  # type: ignore[index,call-overload]
+            "label": None if plan.label is None else rules["label"],  # type: ignore[index,call-overload]
             **self._pixels(),
             "policy": self.policy.digest, "software": software(), "sources": sources,
             "frames": {name: [list(slice_) for slice_ in found] for name, found in plan.frames.items()},

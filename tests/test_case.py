@@ -131,6 +131,8 @@ def test_what_decides_the_voxels_names_the_entry_and_nothing_else_does(
     relabelled = replace(made, rules=changed_rules(made.rules, label=label))
     assert entry_of(same) == entry_of(made)
     assert len({entry_of(made), entry_of(turned), entry_of(relabelled)}) == 3
+    bare = replace(made.plan, label=None)
+    assert entry_of(replace(made, plan=bare)) == entry_of(replace(relabelled, plan=bare))
 
 
 def test_the_order_holds_the_rules_that_were_planned(workspace: Workspace, request_: Request) -> None:
