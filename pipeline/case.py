@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -54,6 +55,9 @@ ROOMS = {
 _RECORD = 2
 """Version of what a record says beside the notes: raise it when the same case gets another line."""
 
+LABEL = "label"
+"""What notes, links and the door call the label, beside the channels by name."""
+
 _DECIDES = ("name", "quantity", "values", "scale", "geometry", "padding")
 """What of a channel's rules decides its voxels, once its series is chosen."""
 
@@ -94,6 +98,35 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class LetIn:
+    """What came through the door: instances, a volume or a drawing; of a channel also its volume, if it was made."""
+
+    value: Any
+    converted: Step[Volume] | None = None
+
+
+class Admissible(Protocol):
+    """What a walk knows of its case: what is planned, and how its channels and label come through the door."""
+
+    @property
+    def plan(self) -> CasePlan:
+        """The case's line of the plan."""
+
+    @property
+    def rules(self) -> TaskRules:
+        """Its task's rules."""
+
+    def let_in(self, about: str, journal: Journal) -> LetIn:
+        """Bring a channel or the label through the door."""
+
+    def links(self) -> dict[str, Json]:
+        """Return the keyed digests of the sources of each channel and the label."""
+
+    def inputs(self) -> dict[str, Json]:
+        """Return what the case is made from, as people can read and the store may keep it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """Everything a walk needs to know of a case beside its sources."""
 
@@ -107,11 +140,6 @@ class Order:
     def gate(self) -> Gate:
         """What is done about text in the pixels."""
         return Gate(self.screening, self.rules.burned_in)
-
-    @property
-    def label_channel(self) -> str:
-        """The channel on which the label was drawn."""
-        return self.rules.label.channel or self.rules.channels[0].name
 
     @property
     def vocabulary(self) -> tuple[re.Pattern[str], ...]:
@@ -148,9 +176,6 @@ class Order:
         rules = canonical_form(self.rules)
         channels: list[Any] = rules["channels"]  # type: ignore[index,call-overload,assignment]  # rules are an object
         plan = self.plan
-        sources: dict[str, Json] = {name: _keyed(self, refs) for name, refs in plan.channels.items()}
-        if plan.label is not None:
-            sources["label"] = _keyed(self, plan.label.refs)
         return {
             "format": "curate-action/1", "record": _RECORD, "task": plan.task, "case": plan.case,
             "subset": plan.subset,
@@ -159,9 +184,27 @@ class Order:
             "channels": [{k: c[k] for k in _DECIDES if k in c} for c in channels],
             "label": None if plan.label is None else rules["label"],  # type: ignore[index,call-overload]
             **self._pixels(),
-            "policy": self.policy.digest, "software": software(), "sources": sources,
+            "policy": self.policy.digest, "software": software(), "sources": self.links(),
             "frames": {name: [list(slice_) for slice_ in found] for name, found in plan.frames.items()},
         }  # fmt: skip
+
+    def links(self) -> dict[str, Json]:
+        """Return the keyed digests of the sources of each channel and the label."""
+        found: dict[str, Json] = {name: _keyed(self, refs) for name, refs in self.plan.channels.items()}
+        if self.plan.label is not None:
+            found[LABEL] = _keyed(self, self.plan.label.refs)
+        return found
+
+    def let_in(self, about: str, journal: Journal) -> LetIn:
+        """Read the sources of a channel or the label, and bring them through the door."""
+        source = self.plan.label
+        if about == LABEL and source is not None:
+            return _let_label_in(self, source, journal)
+        channel = next(channel for channel in self.rules.channels if channel.name == about)
+        journal.enter("deidentify")
+        if self.rules.source is not None:
+            return LetIn(_read_file(self, channel, journal))
+        return _let_slices_in(self, channel, journal)
 
 
 class Journal:
@@ -187,7 +230,7 @@ class Journal:
         self.notes.append({"channel": about, **note.to_json()})
 
 
-def walk(order: Order, journal: Journal) -> tuple[tuple[Volume, ...], Volume | None]:
+def walk(order: Admissible, journal: Journal) -> tuple[tuple[Volume, ...], Volume | None]:
     """Take one case from its source files to finished channels and label, all on one RAS+ grid."""
     channels: dict[str, Volume] = {}
     acquired: dict[str, tuple[Grid, str]] = {}
@@ -197,7 +240,8 @@ def walk(order: Order, journal: Journal) -> tuple[tuple[Volume, ...], Volume | N
         journal.enter("orient")
         channels[channel.name] = journal.keep(orient(volume), channel.name)
     reference = channels[order.rules.channels[0].name].grid
-    drawing = _draw(order, acquired[order.label_channel], journal)
+    drawn_on = order.rules.label.channel or order.rules.channels[0].name
+    drawing = _draw(order, acquired[drawn_on], journal)
     journal.enter("align")
     for name, volume in channels.items():
         _same_frame(acquired[name][1], acquired[order.rules.channels[0].name][1], name)
@@ -228,24 +272,42 @@ def _turned(volume: Volume, turn: Mapping[str, str]) -> Step[Volume]:
     return Step(step.value, Note(step.note.stage, {**step.note.facts, "evidence_digest": turn["digest"]}))
 
 
-def _acquire(order: Order, channel: Channel, journal: Journal) -> tuple[Volume, str]:
+def _acquire(order: Admissible, channel: Channel, journal: Journal) -> tuple[Volume, str]:
     """Return a channel as it was acquired, and its (pseudonymous) frame of reference."""
-    journal.enter("deidentify")
+    came = order.let_in(channel.name, journal)
     if order.rules.source is not None:
-        return _read_file(order, channel, journal), ""
+        return came.value, ""
+    journal.enter("convert")
+    volume: Volume = journal.keep(came.converted or _convert(came.value, channel), channel.name)
+    return volume, str(came.value[0].get("FrameOfReferenceUID", ""))
+
+
+def _let_slices_in(order: Order, channel: Channel, journal: Journal) -> LetIn:
+    """Return a channel's slices without a person in header or pixels, and their volume."""
     identified = Identified(_read(order.plan.channels[channel.name]))
     clean = _clean(order, identified, channel.name, journal)
     journal.enter("convert")
     slices = wanted_slices(clean, order.plan.frames.get(channel.name, ()))
-    measure = quantify(slices, channel.quantity, values=channel.values or "rescale")
-    converted = convert(slices, measure, geometry=channel.geometry, padding=channel.padding)
+    converted = _convert(slices, channel)
     journal.enter("screen")
     screened = screen_slices(slices, order.gate, is_claimed=claims_text(identified))
     if "covered" in screened.note.facts:
-        converted = convert(screened.value, measure, geometry=channel.geometry, padding=channel.padding)
-    journal.keep(screened, channel.name)
-    volume: Volume = journal.keep(converted, channel.name)
-    return volume, str(slices[0].get("FrameOfReferenceUID", ""))
+        converted = _convert(screened.value, channel)
+    return LetIn(journal.keep(screened, channel.name), converted)
+
+
+def _convert(slices: Sequence[Dataset], channel: Channel) -> Step[Volume]:
+    measure = quantify(slices, channel.quantity, values=channel.values or "rescale")
+    return convert(slices, measure, geometry=channel.geometry, padding=channel.padding)
+
+
+def _let_label_in(order: Order, source: LabelSource, journal: Journal) -> LetIn:
+    """Return a mask's drawing, or the de-identified object that holds one."""
+    if source.kind is Kind.MASK:
+        journal.enter(LABEL)
+        return LetIn(journal.keep(_read_mask(source), LABEL))
+    journal.enter("deidentify")
+    return LetIn(_clean(order, Identified(_read([source.ref])), LABEL, journal))
 
 
 def _read_file(order: Order, channel: Channel, journal: Journal) -> Volume:
@@ -284,13 +346,13 @@ def _clean(
         policy=order.policy,
         key=order.key,
         vocabulary=order.vocabulary,
-        admits_text=about != "label",
+        admits_text=about != LABEL,
     )
     clean: tuple[Dataset, ...] = journal.keep(step, about)
     return clean
 
 
-def _draw(order: Order, drawn_on: tuple[Grid, str], journal: Journal) -> Annotation | None:
+def _draw(order: Admissible, drawn_on: tuple[Grid, str], journal: Journal) -> Annotation | None:
     """Return the expert's drawing as masks, on the grid of the image it was drawn on or on its own."""
     source = order.plan.label
     if source is None:
@@ -298,15 +360,14 @@ def _draw(order: Order, drawn_on: tuple[Grid, str], journal: Journal) -> Annotat
     grid, frame = drawn_on
     journal.enter("label")
     if source.kind is Kind.MASK:
-        drawing: Annotation = journal.keep(_read_mask(source), "label")
+        drawing: Annotation = order.let_in(LABEL, journal).value
         return drawing
     if order.rules.source is not None:
         # A drawing in millimetres of a frame of reference says nothing about a file that names none.
         raise LabelError(
             "frame-of-reference", wanted="a mask, because the images are no DICOM", found=source.kind.value
         )
-    journal.enter("deidentify")
-    (dataset,) = _clean(order, Identified(_read([source.ref])), "label", journal)
+    (dataset,) = order.let_in(LABEL, journal).value
     if source.kind is Kind.SEG:
         journal.enter("label")
         _same_frame(str(dataset.get("FrameOfReferenceUID", "")), frame, "label")
@@ -350,18 +411,15 @@ def encode(image: Sequence[Volume], labelled: Volume | None) -> dict[str, nifti.
 
 
 def _record(
-    order: Order, journal: Journal, labelled: Volume | None, files: Mapping[str, nifti.NiftiFile]
+    order: Admissible, journal: Journal, labelled: Volume | None, files: Mapping[str, nifti.NiftiFile]
 ) -> dict[str, Json]:
     plan = order.plan
-    sources: dict[str, Json] = {name: _keyed(order, refs) for name, refs in plan.channels.items()}
     drawn: dict[str, Json] | None = None
     if labelled is not None:
         drawn = {**files["label"].facts, "classes": _classes(order.rules, labelled)}
-    if plan.label is not None:
-        sources["label"] = _keyed(order, plan.label.refs)
     return {
         "format": "curate-case/1", "task": plan.task, "case": plan.case, "subset": plan.subset,
-        "subject": plan.subject, "sources": sources, "notes": journal.notes, "image": files["image"].facts,
+        "subject": plan.subject, "sources": order.links(), "notes": journal.notes, "image": files["image"].facts,
         "label": drawn, "warnings": list(plan.warnings),
     }  # fmt: skip
 
@@ -448,25 +506,46 @@ def run(request: Request, tell: Callable[[str], None], memory: int | None = None
     Nothing a case leaves in memory outlives it, and nothing of its identity is in the outcome. One that by its
     number of voxels needs more than `memory` bytes is not begun; None means that there is no such limit.
     """
-    journal = Journal(tell)
-    try:
+
+    def begin() -> Begun:
         workspace = open_workspace(Path(request.workspace))
         order = read_order(workspace, request)
-        entry = entry_of(order)
-        was_made = store.find(workspace.store, entry) is None
+        return Begun(order, workspace.store, entry_of(order), workspace)
+
+    return conclude(request, begin, Journal(tell), memory)
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A case with the place where it will stand, and the workspace that keeps pictures of what must be looked at."""
+
+    order: Admissible
+    store: Path
+    entry: str
+    workspace: Workspace | None
+
+
+class Named(Protocol):
+    """What is asked for, by task and case."""
+
+    @property
+    def task(self) -> str:
+        """Its task."""
+
+    @property
+    def case(self) -> str:
+        """Its name in the task."""
+
+
+def conclude(request: Named, begin: Callable[[], Begun], journal: Journal, memory: int | None) -> Outcome:
+    """Return how a case ended that `begin` reads; see `run`."""
+    try:
+        begun = begin()
+        order = begun.order
+        was_made = store.find(begun.store, begun.entry) is None
         if was_made:
             admit(order.plan, memory)
-            keep_pictures(workspace, f"{request.task}-{request.case}", ())
-            image, labelled = walk(order, journal)
-            journal.enter("store")
-            files = encode(image, labelled)
-            record = _record(order, journal, labelled, files)
-            contents = {name: file.content for name, file in files.items()}
-            contents["action"] = canonical(order.inputs())
-            store.put(workspace.store, entry, record, contents)
-    except ExposureError as error:
-        keep_pictures(workspace, f"{request.task}-{request.case}", error.pictures)
-        return Refusal.of(error, task=request.task, case=request.case, stage=journal.stage)
+            _make(begun, journal)
     except CurationError as error:
         return Refusal.of(error, task=request.task, case=request.case, stage=journal.stage)
     except MemoryError:
@@ -482,4 +561,32 @@ def run(request: Request, tell: Callable[[str], None], memory: int | None = None
             type(bug).__name__,
             _place(bug),
         )
-    return Finished(request.task, request.case, entry, was_made, tuple(order.plan.warnings))
+    return Finished(request.task, request.case, begun.entry, was_made, tuple(order.plan.warnings))
+
+
+def _make(begun: Begun, journal: Journal) -> None:
+    """Take a case through its rooms and into the store."""
+    order = begun.order
+    with picturing(begun.workspace, order.plan):
+        image, labelled = walk(order, journal)
+    journal.enter("store")
+    files = encode(image, labelled)
+    record = _record(order, journal, labelled, files)
+    contents = {name: file.content for name, file in files.items()}
+    contents["action"] = canonical(order.inputs())
+    store.put(begun.store, begun.entry, record, contents)
+
+
+@contextmanager
+def picturing(workspace: Workspace | None, plan: CasePlan) -> Iterator[None]:
+    """Keep the pictures of a case that shows text, for a person to look at; those of an earlier try go."""
+    if workspace is None:
+        yield
+        return
+    name = f"{plan.task}-{plan.case}"
+    keep_pictures(workspace, name, ())
+    try:
+        yield
+    except ExposureError as error:
+        keep_pictures(workspace, name, error.pictures)
+        raise

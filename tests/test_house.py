@@ -30,6 +30,7 @@ LARGEST_MEDIAN = 10
 MOST_PARAMETERS = 6
 
 MIRRORLESS_TESTS = {
+    "test_hosts.py": "clusters of several hosts: a batch system, two zones, a network that is cut",
     "test_acceptance.py": "the consumers that a release must work for",
     "test_deterministic.py": "the same bytes for any number of workers, time zone and order",
     "test_files_no_longer_dicom.py": "images that come as NIfTI, NRRD or MetaImage, from the source to the audit",

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -17,13 +18,15 @@ import dask
 from distributed.system import MEMORY_LIMIT
 
 from pipeline.case import Request
+from pipeline.cluster.handover import Handed
 from pipeline.cluster.places import CONFIG, Grounds, opened
-from pipeline.cluster.window import LOOK_EVERY_S, Item, Lost, StageTold, Window
+from pipeline.cluster.window import LOOK_EVERY_S, Item, Lost, StageTold, Window, Work
 from pipeline.cluster.work import Bench, Terms
+from pipeline.io import staging
 from pipeline.io.workspace import Workspace
 from pipeline.model.clusterfile import ClusterFile, LocalGroup, SchedulerGroup, fused
 from pipeline.model.errors import UsageError
-from pipeline.model.record import Outcome
+from pipeline.model.record import Outcome, Refusal
 
 __all__ = ["StageTold", "run_cases"]
 
@@ -56,15 +59,14 @@ def run_cases(
         scheduler or workers went again and again; and what a cluster file can be refused for.
     """
     file = _file(workers, len(requests))
-    terms = Terms(
-        str(workspace.root.resolve()), str(workspace.crashes.resolve()), str(runs), file.case_minutes * 60
-    )
+    root = workspace.root.resolve()
+    terms = Terms(str(root), str(workspace.crashes.resolve()), str(runs.resolve()), file.case_minutes * 60)
     if not requests:
         return
     if file.workers == LocalGroup(kind="local", workers=1):
         yield from _one_by_one(requests, terms, told)
         return
-    grounds = Grounds(workspace.scratch, workspace.root / "logs", workspace.root / "tls")
+    grounds = Grounds(workspace.scratch, root / "jobs", root / "tls")
     with dask.config.set(CONFIG):
         yield from _persistently(requests, _Run(file, terms, grounds, told))
 
@@ -95,18 +97,33 @@ class _Run:
     grounds: Grounds
     told: StageTold
 
+    @property
+    def staging(self) -> str:
+        """Where one zone hands over to the other."""
+        return self.file.staging or str(Path(self.terms.root) / "staging")
+
+    def job(self, group: str) -> tuple[Work, Terms]:
+        """Return what a group does with a case, and its terms: `clean` may not even write below private/."""
+        if group == "phi":
+            return partial(_open_door, self.staging), self.terms
+        if group == "clean":
+            crashes = str(Path(self.terms.root) / "crashes")
+            return partial(_finish, str(Path(self.terms.root) / "store")), replace(self.terms, logs=crashes)
+        return _make, self.terms
+
 
 def _persistently(requests: Sequence[Request], run: _Run) -> Iterator[Outcome]:
     """Yield every outcome, starting anew what was lost, as long as that helps."""
     open_ = {(request.task, request.case): request for request in requests}
-    fruitless = 0
+    fruitless, is_again = 0, False
     while open_:
         before = len(open_)
         try:
-            for outcome in _once(list(open_.values()), run):
+            for outcome in _once(list(open_.values()), run, is_again=is_again):
                 del open_[outcome.task, outcome.case]
                 yield outcome
         except Lost:
+            is_again = True
             fruitless = 0 if len(open_) < before else fruitless + 1
             if fruitless == _STARTS:
                 found = f"none, {_STARTS} times; {len(open_)} cases are open"
@@ -115,28 +132,47 @@ def _persistently(requests: Sequence[Request], run: _Run) -> Iterator[Outcome]:
                 ) from None
 
 
-def _once(requests: Sequence[Request], run: _Run) -> Iterator[Outcome]:
+def _once(requests: Sequence[Request], run: _Run, *, is_again: bool) -> Iterator[Outcome]:
     """Yield outcomes until all have ended or a group is lost."""
     finished: SimpleQueue[tuple[Window, Any]] = SimpleQueue()
     with ExitStack() as stack:
         windows = []
         for name in run.file.groups:
-            place = stack.enter_context(opened(run.file, name, run.grounds))
-            windows.append(Window(place, make, run.terms, run.told, finished))
+            place = stack.enter_context(opened(run.file, name, run.grounds, is_again=is_again))
+            windows.append(Window(place, *run.job(name), run.told, finished))
             windows[-1].open()
+        stack.callback(staging.sweep, Path(run.staging))
         windows[0].ready.extend(Item(request) for request in requests)
         while not all(window.is_idle for window in windows):
-            for window in windows:
-                window.look()
-                window.fill()
+            _fill(windows)
             try:
                 window, future = finished.get(timeout=LOOK_EVERY_S)
             except Empty:
                 continue
-            for _, result in window.take(future):
+            for item, result in window.take(future):
+                if isinstance(result, Handed):
+                    windows[-1].ready.append(Item(item.request, result))
+                    continue
+                if item.handed is not None:
+                    staging.drop(Path(item.handed.folder))
                 yield result
 
 
-def make(bench: Bench, item: Item, tell: Any) -> Outcome:
-    """Make a whole case: what workers of one group do."""
+def _fill(windows: Sequence[Window]) -> None:
+    """Hand over what waits, but open no door for a case as long as enough of them wait behind it."""
+    for window, behind in zip(windows, [*windows[1:], None], strict=True):
+        window.look()
+        if behind is None or behind.backlog < behind.room:
+            window.fill()
+
+
+def _make(bench: Bench, item: Item, tell: Any) -> Outcome:
     return bench.make(item.request, tell)
+
+
+def _open_door(folder: str, bench: Bench, item: Item, tell: Any) -> Handed | Refusal:
+    return bench.open_door(item.request, folder, tell)
+
+
+def _finish(store: str, bench: Bench, item: Item, tell: Any) -> Outcome:
+    return bench.finish(item.handed, store, tell)

@@ -75,8 +75,8 @@ def is_loopback(address: str) -> bool:
 
 
 @contextmanager
-def opened(file: ClusterFile, name: str, grounds: Grounds) -> Iterator[Place]:
-    """Open one group of a cluster file.
+def opened(file: ClusterFile, name: str, grounds: Grounds, *, is_again: bool = False) -> Iterator[Place]:
+    """Open one group of a cluster file; `is_again` waits for a scheduler that was there to come back.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def opened(file: ClusterFile, name: str, grounds: Grounds) -> Iterator[Place]:
             client = stack.enter_context(Client(cluster))
             yield Place(client, group.workers, group.patience_s, is_ours=True)
         elif isinstance(group, SchedulerGroup):
-            client = stack.enter_context(_connected(file, group))
+            client = stack.enter_context(_connected(file, group, group.patience_s if is_again else 0))
             yield Place(client, 1, group.patience_s, is_ours=False)
         else:
             cluster = stack.enter_context(_started(file, group, name, grounds))
@@ -119,8 +119,8 @@ def _local(file: ClusterFile, group: LocalGroup, grounds: Grounds) -> LocalClust
     )
 
 
-def _connected(file: ClusterFile, group: SchedulerGroup) -> Client:
-    """Return a client of a scheduler that somebody keeps running, waiting for it as long as patience says."""
+def _connected(file: ClusterFile, group: SchedulerGroup, patience_s: int) -> Client:
+    """Return a client of a scheduler that somebody keeps running, asking again as long as patience says."""
     is_plain = group.address.startswith("tcp://")
     if is_plain and not is_loopback(group.address) and not file.plain_tcp:
         raise UsageError("plain-tcp", wanted="tls:// to another machine", found="tcp://", where="--scheduler")
@@ -129,7 +129,7 @@ def _connected(file: ClusterFile, group: SchedulerGroup) -> Client:
             "certificates-missing", wanted="certificates for a tls:// address", found="none", where="--tls"
         )
     security = None if is_plain else _security(_given(file.tls))
-    deadline = time.monotonic() + group.patience_s
+    deadline = time.monotonic() + patience_s
     while True:
         try:
             return Client(group.address, timeout=ANSWER_WITHIN_S, security=security)

@@ -139,6 +139,11 @@ class Window:
         """How many cases wait or run here."""
         return len(self.ready) + sum(map(len, self.running.values()))
 
+    @property
+    def room(self) -> int:
+        """How many cases it takes to keep its workers at work."""
+        return 2 * _PER_WORKER * max(1, self._workers) * self._a_task
+
     def fill(self) -> None:
         """Hand over what waits, as long as the window has room."""
         while self.ready and len(self.running) < _PER_WORKER * max(1, self._workers):

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from pipeline import case
-from pipeline.case import Request
+from pipeline.case import Named, Request
+from pipeline.cluster.handover import Handed, finish, open_door
 from pipeline.confined import Confined, End, Ended, Limits
 from pipeline.io.dicom import hush
 from pipeline.io.runlog import RunLog, ending
@@ -61,8 +62,21 @@ class Bench:
         self.note(outcome)
         return outcome
 
+    def open_door(self, request: Request, staging: str, tell: Tell) -> Handed | Refusal:
+        """Bring a case through the door into the staging folder; what ends there is in the run's log."""
+        handed: Handed | Refusal = self.attempt(open_door, (request, staging, self.memory), request, tell)
+        if isinstance(handed, Refusal):
+            self.note(handed)
+        return handed
+
+    def finish(self, handed: Handed, store: str, tell: Tell) -> Outcome:
+        """Make a case from what another zone handed over."""
+        outcome: Outcome = self.attempt(finish, (handed, store, self.memory), handed, tell)
+        self.note(outcome)
+        return outcome
+
     def attempt(
-        self, function: Callable[..., Any], arguments: Sequence[Any], request: Request, tell: Tell
+        self, function: Callable[..., Any], arguments: Sequence[Any], request: Named, tell: Tell
     ) -> Any:
         """Return what a function returned in the child, or the refusal that its end means for the case."""
         log = Path(self.terms.logs) / f"{request.task}-{request.case}.log"

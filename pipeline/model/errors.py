@@ -445,6 +445,12 @@ _FAULTS = (
         "operator",
     ),
     Fault(
+        "staging-damaged",
+        "What one zone handed to another is not there, or not what was handed over.",
+        "Keep others out of the staging folder and run the same line again.",
+        "operator",
+    ),
+    Fault(
         "cluster-invalid",
         "The cluster file cannot be read, or has faults; each is named with its place.",
         "Correct the places named; `curate cluster schema` prints what is allowed.",

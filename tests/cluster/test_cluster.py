@@ -127,7 +127,10 @@ def test_a_scheduler_without_workers_ends_the_run_with_what_is_open(
     assert refused.value.code == "cluster-lost"
 
 
-def test_an_address_where_nobody_answers_is_refused(workspace: Workspace) -> None:
+def test_an_address_where_nobody_answers_is_refused(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.cluster.places.ANSWER_WITHIN_S", 0.3)
     group = SchedulerGroup(kind="scheduler", address="tcp://127.0.0.1:9", patience_s=1)
     with pytest.raises(UsageError, match="scheduler-unfit"):
         list(run(workspace, 1, fused(group)))
@@ -136,12 +139,12 @@ def test_an_address_where_nobody_answers_is_refused(workspace: Workspace) -> Non
 @pytest.mark.slow
 def test_workers_that_are_killed_come_back_and_every_case_ends(workspace: Workspace) -> None:
     ended = []
-    for outcome in run(workspace, 600, fused(LocalGroup(kind="local", workers=2))):
+    for outcome in run(workspace, 300, fused(LocalGroup(kind="local", workers=2))):
         ended.append(outcome.case)
-        if len(ended) in (50, 200):
+        if len(ended) in (20, 100):
             for worker in workers_of(os.getpid()):
                 os.kill(worker, signal.SIGKILL)
-    assert sorted(ended) == names(600)
+    assert sorted(ended) == names(300)
 
 
 def workers_of(process: int) -> list[int]:

@@ -10,7 +10,6 @@ import pytest
 from distributed.scheduler import KilledWorker
 
 from pipeline.case import Request
-from pipeline.cluster import make
 from pipeline.cluster.identity import identity
 from pipeline.cluster.places import Place
 from pipeline.cluster.window import Done, Item, Lost, Window
@@ -65,7 +64,13 @@ class Client:
 def window(count: int, workers: int = 2) -> tuple[Window, Client]:
     client: Any = Client(workers)
     terms = Terms("", "", "", 10)
-    made = Window(Place(client, workers, 60, is_ours=True), make, terms, lambda c, s: None, SimpleQueue())
+    made = Window(
+        Place(client, workers, 60, is_ours=True),
+        lambda bench, item, tell: None,
+        terms,
+        lambda c, s: None,
+        SimpleQueue(),
+    )
     made.ready.extend(Item(Request("", "T", str(number), 0)) for number in range(count))
     made.look()
     return made, client
