@@ -160,17 +160,18 @@ def main() -> int:
         begins, numbers = words_of(held.values())
         tried = [*guesses(folder, identities, asked.guesses, asked.seed)]
     long = [text.lower().encode() for text in identities if len(text) >= 4]
-    quoted = sum(any(text in content.lower() for text in long) for content in held.values())
+    lowered = [content.lower() for content in held.values()]
+    quoted = sum(any(text in content for text in long) for content in lowered)
     count, found = hits(tried, begins, numbers)
-    chance = random.Random(asked.seed)
-    planted = [next(iter(answers(chance.choice(tried)))).hex() for _ in range(3)]
-    _, seen = hits(tried, begins | {digest[:DIGITS] for digest in planted}, numbers)
+    chosen = random.Random(asked.seed).sample(tried, 3)
+    planted = {next(iter(answers(guess))).hex()[:DIGITS] for guess in chosen}
+    _, seen = hits(chosen, begins | planted, numbers)
     print(
         f"{len(held)} files and members, {len(begins)} hex words, {len(numbers)} numbers; {len(identities)} identities"
     )
     print(f"files that hold an identity as text: {quoted}")
-    print(f"{count} guesses, {len(PLAIN) + len(KEYS)} digests each: {found} hits; with 3 planted: {seen}")
-    return int(bool(quoted or found or seen - found < 3))
+    print(f"{count} guesses, {len(PLAIN) + len(KEYS)} digests each: {found} hits; of 3 planted: {seen}")
+    return int(bool(quoted or found or seen < 3))
 
 
 if __name__ == "__main__":
