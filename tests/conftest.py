@@ -53,3 +53,8 @@ def real() -> Path:
     if not REAL.is_dir():
         pytest.skip("../shared/data/real is not there")
     return REAL
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name bytes by their length: what gzip wrote holds a time, and all processes must name the tests alike."""
+    return f"{argname}-of-{len(val)}-bytes" if isinstance(val, bytes) else None
