@@ -20,7 +20,7 @@ from rich.table import Table
 
 from pipeline import demo as phantom
 from pipeline import doctor as health
-from pipeline import export
+from pipeline import export, privacy
 from pipeline import release as releases
 from pipeline.audit import AuditReport
 from pipeline.audit import audit as audit_release
@@ -52,7 +52,7 @@ from pipeline.stages.explain import explain as in_words
 from pipeline.status import status as workspace_status
 
 BUG, USAGE, REFUSED, INTERRUPTED = 1, 2, 3, 130
-AUDIT_FOUND = 5
+PRIVACY, AUDIT_FOUND = 4, 5
 SHOWN = 100
 """Most findings or refusals said in words; --json holds all."""
 
@@ -519,13 +519,37 @@ def audit(
     if opened and workspace is not None:
         key = open_case(target, workspace.root, opened)
         return _end({"case": opened, "key": key}, as_json, f"Key of {opened} and of no other case: {key}", 0)
+    if workspace is not None and privacy.is_export(target):
+        return _audit_export(target, workspace, as_json)
     report = _audit(target, folder, trust)
     if count and workspace is not None:
         report = _recompute(report, target, workspace, count)
-    line = f"Audited: {len(report.findings)} findings, signature {report.signature}." + (
-        " Do not use this release." if report.findings else ""
-    )
-    return _end(report.to_json(), as_json, line, AUDIT_FOUND if report.findings else 0)
+    leaks = None if workspace is None else _verify(target, workspace)
+    line = f"Audited: {len(report.findings)} findings, signature {report.signature}."
+    document, code = report.to_json(), AUDIT_FOUND if report.findings else 0
+    if leaks is not None:
+        document, line = {**document, "privacy": leaks.to_json()}, f"{line} {_searched(leaks)}"
+        code = PRIVACY if leaks.findings else code
+    return _end(document, as_json, line + (" Do not use this release." if code else ""), code)
+
+
+def _audit_export(target: Path, workspace: Workspace, as_json: bool) -> int:
+    leaks = _verify(target, workspace)
+    return _end({"privacy": leaks.to_json()}, as_json, _searched(leaks), PRIVACY if leaks.findings else 0)
+
+
+def _verify(target: Path, workspace: Workspace) -> privacy.PrivacyReport:
+    with _progress("verify") as told:
+        report = privacy.verify(target, workspace, lambda what: told(f"verify | {what}", 0, 0))
+    for leak in report.findings[:SHOWN]:
+        talk.print(f"found {leak}", markup=False)
+    return report
+
+
+def _searched(leaks: privacy.PrivacyReport) -> str:
+    sought = leaks.counts["texts"] + leaks.counts["uids"] + leaks.counts["words"]
+    sources = leaks.counts["sources"]
+    return f"Verified: {len(leaks.findings)} leaks; {sought} values of {sources} sources were looked for."
 
 
 def _recompute(report: AuditReport, target: Path, workspace: Workspace, count: int) -> AuditReport:
@@ -661,10 +685,10 @@ def convert(
 def deidentify(sources: tuple[Path, ...], output: Path, folder: Path, as_json: bool) -> int:
     """Write every instance as de-identified DICOM."""
     workspace = open_workspace(folder)
-    choices = export.choose(workspace)
-    with _progress("de-identifying") as told:
-        made = export.deidentify_sources(sources, output, key=workspace.key(), told=told, choices=choices)
-    return _exported(made, as_json, f"De-identified {made.used} instances")
+    with locked(workspace), _progress("de-identifying") as told:
+        made, report = privacy.deidentify(sources, output, workspace, told)
+    releases.refuse_leaks(report)
+    return _exported(made, as_json, f"De-identified and verified {made.used} instances")
 
 
 def _exported(made: export.Exported, as_json: bool, done: str) -> int:

@@ -89,6 +89,8 @@ class Exported:
     refused: list[dict[str, Json]] = field(default_factory=list)
     fates: list[tuple[SourceFile, str]] = field(default_factory=list)
     """Each input file and its code, `used` when it became part of an output."""
+    made: list[tuple[SourceRef, str]] = field(default_factory=list)
+    """Each source that became an instance of its own, and that one's place below the output folder."""
 
     def refuse(self, files: Iterable[SourceFile], error: CurationError, about: Mapping[str, Json]) -> None:
         """Note that an output was not made, why, and what is known about it."""
@@ -410,7 +412,7 @@ def deidentify_sources(
         cleaned = _clean_each({file.ref: file for file in stack.files}.values(), door, exported)
         try:
             for (file, *_), dataset in zip(cleaned, _screened(cleaned, door), strict=True):
-                _write_instance(dataset, folder)
+                exported.made.append((file.ref, _write_instance(dataset, folder)))
                 exported.fates.append((file, "used"))
         except CurationError as error:
             exported.refuse([file for file, *_ in cleaned], error, {"name": name})
@@ -420,7 +422,7 @@ def deidentify_sources(
             exported.fates.append((label, "no-case-wants-it"))
             continue
         for file, dataset, _ in _clean_each([label], door, exported):
-            _write_instance(dataset, folder)
+            exported.made.append((file.ref, _write_instance(dataset, folder)))
             exported.fates.append((file, "used"))
     exported.written.append({"name": "instances", "count": exported.used})
     return exported
@@ -454,7 +456,10 @@ def _screened(cleaned: Sequence[_Cleaned], door: Door) -> Sequence[Dataset]:
     return step.value
 
 
-def _write_instance(dataset: Dataset, folder: Path) -> None:
+def _write_instance(dataset: Dataset, folder: Path) -> str:
+    """Write an instance; return its place below the folder."""
     target = folder / str(dataset.PatientID) / str(dataset.SeriesInstanceUID)
     target.mkdir(parents=True, exist_ok=True)
-    write_bytes(target / f"{dataset.SOPInstanceUID}.dcm", write_dataset(dataset))
+    path = target / f"{dataset.SOPInstanceUID}.dcm"
+    write_bytes(path, write_dataset(dataset))
+    return path.relative_to(folder).as_posix()

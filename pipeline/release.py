@@ -22,16 +22,19 @@ from pipeline.io.runlog import RunLog, ending, merge
 from pipeline.io.signature import ENVELOPE, SIGNATURE, SigningKey, sign
 from pipeline.io.workspace import Workspace
 from pipeline.model.clusterfile import ClusterFile
-from pipeline.model.errors import UsageError
+from pipeline.model.errors import PrivacyError, UsageError
 from pipeline.model.plan import CasePlan
 from pipeline.model.record import Finished, Json, Outcome, Refusal
 from pipeline.model.rules import PublishedSplit, TaskRules
 from pipeline.model.series import Fate
 from pipeline.pixelgate import Gate
 from pipeline.stages.package import Package, package
+from pipeline.verify import Part, PrivacyReport, verify_pack
 
 MANIFEST_FORMAT = "curate-manifest/1"
 RELEASE_FORMAT = "curate-release/1"
+LEAKS_SHOWN = 20
+"""Most leaks that a refusal names."""
 
 _READERS = 4
 """Threads that look through the store: reading and hashing let the interpreter go on."""
@@ -233,24 +236,66 @@ def pack(
     ------
     UsageError
         output-exists, build-unfinished, or nothing-built when no task has a finished case.
+    PrivacyError
+        leak-found, before anything is written, when anything of a source is in what would be released.
     """
     before = _present_tasks(release)
-    plans = planned(workspace, tasks)
+    laid_out = _laid_out(workspace, planned(workspace, tasks))
+    refuse_leaks(
+        verify_pack(workspace.root, [plan.task for plan, _ in laid_out], lambda: _parts(workspace, laid_out))
+    )
     release.mkdir(parents=True, exist_ok=True)
     sweep(release)
     packed = []
-    for plan in plans:
+    for plan, made in laid_out:
         told(plan.task)
-        records, refusals = _finished(workspace, plan)
-        if records:
-            packed.append(
-                _pack_task(workspace, release, plan, package(plan.rules, records, refusals, plan.published))
-            )
-    if not packed:
-        raise UsageError("nothing-built", wanted="a finished case", found="none")
+        packed.append(_pack_task(workspace, release, plan, made))
     entries = {**before, **{task.task: dict(task.entry) for task in packed}}
     _write_release(workspace, release, [entries[task] for task in sorted(entries)], key)
     return packed
+
+
+def _laid_out(workspace: Workspace, plans: Sequence[Planned]) -> list[tuple[Planned, Package]]:
+    """Return the tasks that have a finished case, with what goes into each one's release."""
+    laid_out = []
+    for plan in plans:
+        records, refusals = _finished(workspace, plan)
+        if records:
+            laid_out.append((plan, package(plan.rules, records, refusals, plan.published)))
+    if not laid_out:
+        raise UsageError("nothing-built", wanted="a finished case", found="none")
+    return laid_out
+
+
+def _parts(workspace: Workspace, laid_out: Sequence[tuple[Planned, Package]]) -> Iterator[Part]:
+    """Yield everything that would be written for the tasks, as the verifier wants it."""
+    for plan, made in laid_out:
+        task = plan.task
+        yield Part(f"{task}.tar", f"{task}/dataset.json", "", made.dataset)
+        manifest = f"{task}.manifest.jsonl"
+        yield Part(manifest, "line 1", "", canonical(_header(workspace, plan, made)))
+        cases: dict[str, str] = {}
+        for number, line in enumerate(made.lines, 2):
+            case = f"{task}/{line['case']}"
+            yield Part(manifest, f"line {number}", case if line["case"] else "", canonical(line))
+            members = line.get("members")
+            if isinstance(members, dict):
+                cases |= {str(name): case for name in members.values() if name is not None}
+        for name, (entry, file) in made.members.items():
+            yield Part(f"{task}.tar", f"name of {name}", cases[name], name.encode())
+            yield Part(f"{task}.tar", name, cases[name], workspace.store / entry / file)
+
+
+def refuse_leaks(report: PrivacyReport) -> None:
+    """Refuse to go on with what a verifier found something in; names the first places, never a value."""
+    if report.findings:
+        shown = "; ".join(map(str, report.findings[:LEAKS_SHOWN]))
+        more = len(report.findings) + report.unlisted - LEAKS_SHOWN
+        raise PrivacyError(
+            "leak-found",
+            wanted="released bytes without anything of the sources",
+            found=shown + (f"; and {more} more" if more > 0 else ""),
+        )
 
 
 def _present_tasks(release: Path) -> dict[str, dict[str, Json]]:

@@ -93,6 +93,11 @@ PLANTS = (
         "import pipeline.stages.convert",
     ),
     (
+        "The verifier shares no code with what it verifies",
+        "verify/search.py",
+        "from pipeline.io import policy",
+    ),
+    (
         "The phantom shares no code with the rooms that are judged by it",
         "demo/__init__.py",
         "import pipeline.stages.scale",

@@ -519,6 +519,17 @@ _FAULTS = (
         "looks (`burned_in`).",
         "operator",
     ),
+    Fault(
+        "leak-found",
+        "The verifier found something of a source in what would be released, or a mark or pseudonym that is not right.",
+        "Nothing was released. Look at the places named; correct the rules, the source or the policy, and build again.",
+        "privacy officer",
+    ),
+    Fault(
+        "export-unknown",
+        "The workspace does not know what this folder of DICOM was made from.",
+        "Name the workspace under whose key `curate deidentify` wrote the folder.",
+    ),
     # Audit
     Fault(
         "audit-failed",

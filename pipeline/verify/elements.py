@@ -1,0 +1,158 @@
+"""A DICOM file as a flat list of raw elements, whatever depth they stand at."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from io import BytesIO
+from typing import Any, NamedTuple
+
+import pydicom
+from pydicom._dicom_dict import DicomDictionary
+from pydicom.charset import convert_encodings, decode_bytes, python_encoding
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.filereader import read_sequence
+from pydicom.tag import BaseTag
+
+from pipeline.model.errors import SourceError
+
+PIXEL_DATA = 0x7FE00010
+"""The one element that is searched as voxels."""
+
+_CHARACTER_SET = BaseTag(0x00080005)
+_UNPARSABLE = (
+    InvalidDicomError, BytesLengthException, ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError,
+    OSError, OverflowError, NotImplementedError, RecursionError, LookupError, struct.error, zlib.error,
+)  # fmt: skip
+"""What pydicom raises for bytes that are no dataset, or no sequence."""
+
+_ITEM = b"\xfe\xff\x00\xe0"
+_ITEM_BIG_ENDIAN = b"\xff\xfe\xe0\x00"
+
+
+class Element(NamedTuple):
+    """One element: its tags from the top level down, its representation, its bytes, a private one's creator."""
+
+    path: tuple[int, ...]
+    vr: str
+    value: bytes
+    creator: str = ""
+
+    @property
+    def tag(self) -> int:
+        """The element's own tag."""
+        return self.path[-1]
+
+
+class Instance(NamedTuple):
+    """One file: every element that holds no items, what stands before them, and how its text is encoded."""
+
+    elements: Sequence[Element]
+    preamble: bytes
+    encodings: Sequence[str]
+    is_little_endian: bool
+
+    def texts(self, tag: int) -> list[str]:
+        """Return the values of the top level's elements of a tag, without padding."""
+        return [e.value.decode("latin-1").strip(" \0") for e in self.elements if e.path == (tag,) and e.value]
+
+    def text(self, tag: int) -> str:
+        """Return the first value of `texts`; empty when there is none."""
+        return next(iter(self.texts(tag)), "")
+
+    def decoded(self, value: bytes) -> str:
+        """Return text as the file's character sets say, with whatever cannot be read as it stands."""
+        try:
+            return decode_bytes(value, self.encodings, {ord(mark) for mark in "\\^="})
+        except (UnicodeError, LookupError, ValueError):
+            return value.decode("latin-1")
+
+
+def read_instance(content: bytes) -> Instance:
+    """Return all elements of a DICOM file, those in sequences, private ones and file meta information included.
+
+    Raises
+    ------
+    SourceError
+        `unreadable` when it does not parse.
+    """
+    try:
+        dataset = pydicom.dcmread(BytesIO(content), force=True)
+        encodings = _encodings(dataset)
+        elements = [
+            *_walk(getattr(dataset, "file_meta", Dataset()), (), encodings),
+            *_walk(dataset, (), encodings),
+        ]
+    except _UNPARSABLE as fault:
+        raise SourceError("unreadable", wanted="a DICOM file", found=type(fault).__name__) from None
+    is_little = dataset.original_encoding[1] is not False
+    preamble = content[:128] if content[128:132] == b"DICM" else b""
+    return Instance(elements, preamble, encodings, is_little)
+
+
+def _encodings(dataset: Dataset) -> Sequence[str]:
+    element: Any = dataset.get_item(_CHARACTER_SET)
+    names = [] if element is None else [n.strip(" \0") for n in _bytes(element).decode("latin-1").split("\\")]
+    return tuple(convert_encodings(names)) if set(names) <= set(python_encoding) else ("iso8859",)
+
+
+def _walk(dataset: Dataset, path: tuple[int, ...], encodings: Sequence[str]) -> Iterator[Element]:
+    creators: dict[int, str] = {}
+    for element in dataset.values():
+        tag = int(element.tag)
+        creator = ""
+        if tag & 0x10000:
+            number = tag & 0xFFFF
+            if 0x10 <= number <= 0xFF:
+                creators[tag & 0xFFFF0000 | number] = _bytes(element).decode("latin-1").strip(" \0")
+            creator = creators.get(tag & 0xFFFF0000 | number >> 8, "")
+        items = _items(element, tag, encodings)
+        if items is None:
+            yield Element((*path, tag), _vr(element, tag), _bytes(element), creator)
+            continue
+        # The sequence itself, to tell that it was there; with its bytes where its representation was unknown.
+        is_unknown = isinstance(element, RawDataElement) and element.VR in (None, "UN") and tag & 0x10000
+        yield Element((*path, tag), "SQ", _bytes(element) if is_unknown else b"", creator)
+        for item in items:
+            yield from _walk(item, (*path, tag), encodings)
+
+
+def _vr(element: DataElement | RawDataElement, tag: int) -> str:
+    if element.VR is not None:
+        return str(element.VR)
+    known = DicomDictionary.get(tag)
+    return "UN" if known is None or tag & 0x10000 else known[0][:2]
+
+
+def _bytes(element: DataElement | RawDataElement) -> bytes:
+    value = element.value
+    if isinstance(value, bytes):
+        return value
+    if value is None:
+        return b""
+    parts = [value] if isinstance(value, str) or not isinstance(value, Sequence) else value
+    return "\\".join(map(str, parts)).encode("utf-8", "replace")
+
+
+def _items(
+    element: DataElement | RawDataElement, tag: int, encodings: Sequence[str]
+) -> Sequence[Dataset] | None:
+    """Return the items of a sequence, also of one that stands as unknown bytes; None when it is none."""
+    if isinstance(element, DataElement):
+        return element.value if element.VR == "SQ" else None
+    value = element.value
+    if not value or not value.startswith((_ITEM, _ITEM_BIG_ENDIAN)) or tag == PIXEL_DATA:
+        return [] if _vr(element, tag) == "SQ" and not value else None
+    for is_implicit in dict.fromkeys((element.is_implicit_VR, True, False)):
+        try:
+            is_little = value.startswith(_ITEM)
+            items = read_sequence(
+                BytesIO(value), is_implicit, is_little, len(value), list(encodings), element.value_tell
+            )
+            return list(items)
+        except _UNPARSABLE:
+            continue
+    return None

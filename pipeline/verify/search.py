@@ -1,0 +1,207 @@
+"""Find harvested values in released bytes: as they stand, widened, escaped, in base64 and in hex, in any case."""
+
+from __future__ import annotations
+
+import binascii
+import html
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+import numpy as np
+from ahocorasick_rs import BytesAhoCorasick
+
+from pipeline.verify.harvest import Harvest
+
+PATTERNS = 500_000
+"""Texts searched for at once; of more, each batch has an automaton of its own, so that memory is bounded."""
+
+_UIDS = re.compile(rb"[0-9]+(?:\.[0-9]+){3,}")
+_BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{11,}")
+_DIGEST = re.compile(rb"(?<![0-9a-fA-F])[0-9a-fA-F]{64}(?![0-9a-fA-F])")
+_HEX = re.compile(rb"[0-9A-Fa-f]{16,}")
+_ESCAPE = re.compile(rb"\\u([0-9a-fA-F]{4})")
+
+_IS_TEXT = bytes(int(0x20 <= byte < 0x7F or byte >= 0x80) for byte in range(256))
+"""Byte -> whether it can be part of a text: printable ASCII, or anything above it."""
+
+_FOUR = 0x01010101
+"""Four text bytes in a row, once each byte is 0 or 1."""
+
+_MARGIN = 128
+"""Bytes of voxels looked at around what can be text: the longest text that is searched for whole, and some."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A harvested value in released bytes: what it was in the source, how it is written here, where."""
+
+    origin: str
+    view: str
+    offset: int
+
+
+class Searcher:
+    """Looks for all strong texts and UIDs of a harvest; made once, used for every released byte."""
+
+    def __init__(self, harvest: Harvest) -> None:
+        patterns = sorted(harvest.strong)
+        self._whole = harvest.whole
+        self._origins = [harvest.strong[pattern] for pattern in patterns]
+        self._uids: Mapping[bytes, str] = {uid.encode(): origin for uid, origin in harvest.uids.items()}
+        self._digests = {digest.encode() for digest in harvest.digests}
+        self._automata = [
+            (start, BytesAhoCorasick(patterns[start : start + PATTERNS]))
+            for start in range(0, len(patterns), PATTERNS)
+        ]
+
+    def text(self, content: bytes) -> Iterator[Hit]:
+        """Look through bytes that may be text, in every view of them; what is found in one is not said again."""
+        said: set[str] = set()
+        for view, seen in views(content):
+            found = [
+                *self._strong(seen, view),
+                *self._known_uids(seen, view),
+                *self._known_digests(seen, view),
+            ]
+            yield from (hit for hit in found if hit.origin not in said)
+            said |= {hit.origin for hit in found}
+
+    def voxels(self, content: bytes) -> Iterator[Hit]:
+        """Look through the text that stands between voxels: only runs of bytes that can be text are read.
+
+        Every strong text has seven such bytes in a row, so that four of them stand at a multiple of four.
+        """
+        for begin, end in text_runs(content):
+            for hit in self.text(content[begin:end]):
+                yield Hit(hit.origin, hit.view, begin + hit.offset)
+
+    def _strong(self, seen: bytes, view: str) -> Iterator[Hit]:
+        folded = seen.lower()
+        for start, automaton in self._automata:
+            for number, begin, end in automaton.find_matches_as_indexes(folded, overlapping=True):
+                if self._counts(folded, begin, end):
+                    yield Hit(self._origins[start + number], view, begin)
+
+    def _counts(self, folded: bytes, begin: int, end: int) -> bool:
+        found = folded[begin:end]
+        if found.isdigit():
+            return _stands_alone(folded, begin, end)
+        if found in self._whole:
+            return not (folded[max(begin - 1, 0) : begin].isalnum() or folded[end : end + 1].isalnum())
+        return True
+
+    def _known_digests(self, seen: bytes, view: str) -> Iterator[Hit]:
+        for found in _DIGEST.finditer(seen):
+            if found[0].lower() in self._digests:
+                yield Hit("digest of a source file", view, found.start())
+
+    def _known_uids(self, seen: bytes, view: str) -> Iterator[Hit]:
+        for found in _UIDS.finditer(seen):
+            origin = self._uids.get(found[0])
+            if origin is not None:
+                yield Hit(origin, view, found.start())
+
+
+def _stands_alone(folded: bytes, begin: int, end: int) -> bool:
+    """Whether digits are a number of their own, and no part of a longer one, of a fraction or of a digest."""
+    before, after = folded[max(begin - 1, 0) : begin], folded[end : end + 1]
+    return before not in _JOINED and after not in _JOINED
+
+
+_JOINED = frozenset(bytes([byte]) for byte in b"0123456789abcdef.")
+
+
+def views(content: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield the readings of bytes in which a text may hide."""
+    yield "as it stands", content
+    if b"\0" in content:
+        # UTF-16 and UTF-32 of Latin letters, either byte order, at any place.
+        yield "wide characters", content.replace(b"\0", b"")
+    if b"\\u" in content:
+        yield "escaped", _ESCAPE.sub(lambda m: chr(int(m[1], 16)).encode("utf-8", "replace"), content)
+    if b"%" in content:
+        yield "escaped", unquote_to_bytes(content)
+    if b"&" in content:
+        yield "escaped", html.unescape(content.decode("latin-1")).encode("utf-8", "replace")
+    unbroken = content.replace(b"\r", b"").replace(b"\n", b"")
+    yield from _decoded("base64", b"\n".join(_from_base64(unbroken)))
+    yield from _decoded("hex", b"\n".join(_from_hex(unbroken)))
+
+
+def _decoded(view: str, decoded: bytes) -> Iterator[tuple[str, bytes]]:
+    if decoded:
+        yield view, decoded
+        if b"\0" in decoded:
+            yield f"{view} of wide characters", decoded.replace(b"\0", b"")
+
+
+def _from_base64(content: bytes) -> Iterator[bytes]:
+    """Yield what each run of base64 says, from each of the four places where it may begin."""
+    for run in _BASE64.findall(content):
+        plain = run.translate(_URL_SAFE)
+        for start in range(4):
+            piece = plain[start:]
+            # What is left over of a group of four says up to two bytes more.
+            rest = len(piece) % 4
+            padded = piece + b"=" * (4 - rest) if rest > 1 else piece[: len(piece) - rest]
+            yield binascii.a2b_base64(padded)
+
+
+_URL_SAFE = bytes.maketrans(b"-_", b"+/")
+
+
+def _from_hex(content: bytes) -> Iterator[bytes]:
+    for run in _HEX.findall(content):
+        for start in range(2):
+            piece = run[start:]
+            yield bytes.fromhex(piece[: len(piece) // 2 * 2].decode("ascii"))
+
+
+def text_runs(content: bytes) -> Iterator[tuple[int, int]]:
+    """Yield begin and end of the parts of voxel bytes that can hold a strong text."""
+    size = len(content) // 4 * 4
+    narrow = np.frombuffer(content[:size].translate(_IS_TEXT), "<u4") == _FOUR
+    wide = np.zeros_like(narrow)
+    for order in ("<u2", ">u2"):
+        # Four wide characters in a row, at a multiple of four: eight bytes.
+        units = np.frombuffer(content[: size // 8 * 8], order)
+        fours = (((units >= 0x20) & (units < 0x7F)) | ((units >= 0xA0) & (units < 0x100))).view(
+            "<u4"
+        ) == _FOUR
+        wide[: 2 * len(fours)] |= np.repeat(fours, 2)
+    places = np.flatnonzero(narrow | wide) * 4
+    if not len(places):
+        return
+    gaps = np.flatnonzero(np.diff(places) > 2 * _MARGIN)
+    begins = places[np.r_[0, gaps + 1]] - _MARGIN
+    ends = places[np.r_[gaps, len(places) - 1]] + _MARGIN + 8
+    for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
+        yield max(begin, 0), min(end, len(content))
+
+
+def weak_hits(words: Mapping[str, str], text: str) -> Iterator[Hit]:
+    """Look for an owner's weak words as whole words in what is released of that owner."""
+    folded = text.casefold()
+    for word, origin in words.items():
+        start = folded.find(word)
+        while start >= 0:
+            if _is_whole(folded, start, start + len(word)):
+                yield Hit(origin, "as a word", start)
+                break
+            start = folded.find(word, start + 1)
+
+
+def _is_whole(text: str, begin: int, end: int) -> bool:
+    """Whether neither letter nor digit is joined to a word, nor a number's fraction or a JSON number's comma."""
+    before, after = text[begin - 1 : begin], text[end : end + 1]
+    if before.isalnum() or after.isalnum():
+        return False
+    if not text[begin:end].isdigit():
+        return True
+    # A bare number of a JSON document, such as a count of voxels, is none of a person's.
+    is_bare = before in {":", ",", "["} and after in {",", "}", "]"}
+    return (
+        not is_bare and before not in {".", "-"} and not (after == "." and text[end + 1 : end + 2].isdigit())
+    )
