@@ -1,6 +1,8 @@
 """Say how many 512 x 512 CT files one process reads, de-identifies and writes in a CPU second.
 
-python benchmarks/deid/speed.py [--files N]
+    python benchmarks/deid/speed.py [--files N] [--verify] [--tool NAME=PYTHON]
+
+`--verify` also says how many when all that was written is verified too, from files to files.
 """
 
 from __future__ import annotations
@@ -19,10 +21,14 @@ from plant import COMMON, WILD, Inventor, _ct
 from pydicom.dataelem import DataElement
 from pydicom.uid import ExplicitVRLittleEndian
 
+from pipeline.export import deidentify_sources
 from pipeline.io.dicom import hush, read_dataset, write_dataset
 from pipeline.io.policy import load_policy
+from pipeline.io.workspace import create
 from pipeline.model.identified import Identified, Key
 from pipeline.stages.deidentify import deidentify
+from pipeline.verify import Made, Source, verify_instances
+from pipeline.verify.public import public
 
 DRIVERS = Path(__file__).with_name("drivers.py")
 
@@ -38,11 +44,12 @@ def series(count: int) -> list[bytes]:
         except (TypeError, AttributeError, ValueError):
             continue
     dataset.Rows = dataset.Columns = 512
-    dataset.PatientID = "4711"
+    dataset.PatientID, dataset.PatientName = "PID-4711-22", "Quavexzor^Lumtribel"
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "1.2.999.4711.1", "1.2.999.4711.2"
     dataset.add(DataElement(0x7FE00010, "OW", random.integers(0, 4096, 512 * 512).astype("<u2").tobytes()))
     files = []
     for number in range(count):
-        dataset.SOPInstanceUID, dataset.InstanceNumber = f"1.2.3.{number}", number
+        dataset.SOPInstanceUID, dataset.InstanceNumber = f"1.2.999.4711.2.{number}", number
         stream = BytesIO()
         pydicom.dcmwrite(stream, dataset, enforce_file_format=True)
         files.append(stream.getvalue())
@@ -64,10 +71,32 @@ def seconds_of(tool: str, python: str, files: list[bytes]) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
+def verified_seconds(files: list[bytes]) -> tuple[float, float]:
+    """Return the CPU seconds that verifying the de-identified files takes, and all that `curate deidentify` does."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, out = Path(folder) / "source", Path(folder) / "out"
+        source.mkdir()
+        for number, content in enumerate(files):
+            (source / f"{number}.dcm").write_bytes(content)
+        workspace = create(Path(folder) / "workspace")
+        load_policy()
+        public()
+        start = time.process_time()
+        exported = deidentify_sources([source], out, key=workspace.key(), told=lambda *_: None)
+        written = time.process_time()
+        made = [Made(Source(ref.path, ref.member, ref.digest, ref.size), file) for ref, file in exported.made]
+        report = verify_instances(made, out, workspace.root)
+        done = time.process_time()
+    assert exported.used == len(files), exported.to_json()["fates"]
+    assert not report.findings, report.findings[:5]
+    return done - written, done - start
+
+
 def main() -> None:
     """Print the rate and where the time goes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=int, default=200)
+    parser.add_argument("--verify", action="store_true", help="also with the verifier")
     parser.add_argument("--tool", metavar="NAME=PYTHON")
     words = parser.parse_args()
     count = words.files
@@ -85,6 +114,12 @@ def main() -> None:
     print(
         f"{count / (end - start):.0f} files a CPU second, {size / 2**20 / (end - start):.0f} MiB ({spent} each)"
     )
+    if words.verify:
+        verified, whole = verified_seconds(files)
+        print(
+            f"{count / (end - start + verified):.0f} with the verifier ({1000 * verified / count:.2f} ms each)"
+        )
+        print(f"{count / whole:.0f} from folder to folder: indexed, de-identified, flushed to disk, verified")
     if words.tool:
         tool, python = words.tool.split("=", 1)
         rate = (count - 1) / (seconds_of(tool, python, files) - seconds_of(tool, python, files[:1]))

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from pipeline.model.errors import SourceError
 from pipeline.verify.elements import Instance, read_instance
 from pipeline.verify.harvest import Harvest
-from pipeline.verify.instances import faults, pair_of, searched_bytes, searched_text
+from pipeline.verify.instances import faults, pair_of, searched_bytes, searched_texts
 from pipeline.verify.masks import header_texts
 from pipeline.verify.pseudonyms import Pseudonyms
 from pipeline.verify.public import Public, public
@@ -194,21 +194,24 @@ def verify_instances(
     keys, tally, harvest = keys_of(workspace, known), Tally(), Harvest(known)
     shared = set(_common_names([one.source for one in exported]))
     by_source = {one.source: one.file for one in exported}
+    released = _Released({}, {})
     for source, content in contents(list(by_source)):
         tally.counts["sources"] += 1
         file = by_source[source]
         tell(f"{file}: source")
         before = _harvest_file(_owner_of(file), source, content, harvest, shared)
         if before is not None:
-            _check_pair(before, folder / file, file, (keys, known, tally))
+            released.add(_check_pair(before, folder / file, file, (keys, known, tally)), file)
     searcher = Searcher(harvest)
     names = {one.file for one in exported}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         file = path.relative_to(folder).as_posix()
         tell(file)
-        _search_instance(path, file, harvest, searcher, tally)
+        _search_instance(path, file, released.pixels.get(file, (0, 0)), searcher, tally)
         if file not in names:
             tally.add(Leak(file, "", "the file", "no source is known that it was made from"))
+    for (owner, text), file in released.texts.items():
+        tally.add_hits(file, "", weak_hits(harvest.weak.get(owner, {}), text.decode("latin-1")))
     return tally.report(harvest)
 
 
@@ -225,25 +228,43 @@ def _owner_of(file: str) -> str:
     return PurePosixPath(file).parts[0]
 
 
-def _check_pair(before: Instance, path: Path, file: str, by: tuple[Pseudonyms, Public, Tally]) -> None:
+@dataclass(frozen=True, slots=True)
+class _Released:
+    """Where each file's pixels stand, and the texts of each owner with the first file that holds them."""
+
+    pixels: dict[str, tuple[int, int]]
+    texts: dict[tuple[str, bytes], str]
+
+    def add(self, after: Instance | None, file: str) -> None:
+        """Keep what the search needs of a file."""
+        if after is not None:
+            self.pixels[file] = after.pixels
+            for text in searched_texts(after):
+                self.texts.setdefault((_owner_of(file), text), file)
+
+
+def _check_pair(
+    before: Instance, path: Path, file: str, by: tuple[Pseudonyms, Public, Tally]
+) -> Instance | None:
     keys, known, tally = by
     if not path.is_file():
         tally.add(Leak(file, "", "the file", "it is gone"))
-        return
+        return None
     after = read_instance(path.read_bytes())
     pair = pair_of(before, after, keys, known)
     if _owner_of(file) != keys.name(pair.subject):
         tally.add(Leak(file, "its name", "PatientID", "another pseudonym than the key gives"))
     for place, fault in faults(pair, keys, known):
         tally.add(Leak(file, "", place, fault))
+    return after
 
 
-def _search_instance(path: Path, file: str, harvest: Harvest, searcher: Searcher, tally: Tally) -> None:
+def _search_instance(
+    path: Path, file: str, pixels: tuple[int, int], searcher: Searcher, tally: Tally
+) -> None:
     content = path.read_bytes()
     tally.counts.update(files=1, bytes=len(content))
     tally.add_hits(file, "its name", searcher.text(file.encode("utf-8", "surrogateescape")))
-    instance = read_instance(content)
-    text, voxels = searched_bytes(instance, content)
+    text, voxels = searched_bytes(content, pixels)
     tally.add_hits(file, "", searcher.text(text))
     tally.add_hits(file, "PixelData", searcher.voxels(voxels))
-    tally.add_hits(file, "", weak_hits(harvest.weak.get(_owner_of(file), {}), searched_text(instance)))

@@ -51,6 +51,8 @@ class Instance(NamedTuple):
     """One file: every element that holds no items, what stands before them, and how its text is encoded."""
 
     elements: Sequence[Element]
+    pixels: tuple[int, int]
+    """Where the top level's pixel data begins and ends in the file; (0, 0) when it does not stand there as it is."""
     preamble: bytes
     encodings: Sequence[str]
     is_little_endian: bool
@@ -90,7 +92,16 @@ def read_instance(content: bytes) -> Instance:
         raise SourceError("unreadable", wanted="a DICOM file", found=type(fault).__name__) from None
     is_little = dataset.original_encoding[1] is not False
     preamble = content[:128] if content[128:132] == b"DICM" else b""
-    return Instance(elements, preamble, encodings, is_little)
+    return Instance(elements, _pixels(dataset, content), preamble, encodings, is_little)
+
+
+def _pixels(dataset: Dataset, content: bytes) -> tuple[int, int]:
+    element = dataset.get_item(BaseTag(PIXEL_DATA))
+    begin = element.value_tell if isinstance(element, RawDataElement) else 0
+    value = b"" if element is None or not begin else element.value or b""
+    end = begin + len(value)
+    # A deflated dataset has other bytes there.
+    return (begin, end) if value and content[begin:end] == value else (0, 0)
 
 
 def _encodings(dataset: Dataset) -> Sequence[str]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from pipeline.verify.elements import PIXEL_DATA, Element, Instance
+from pipeline.verify.elements import PIXEL_DATA, Element, Instance, read_instance
 from pipeline.verify.harvest import origin_of
 from pipeline.verify.pseudonyms import Pseudonyms
 from pipeline.verify.public import Public
@@ -115,9 +115,11 @@ def _is_one_of(element: Element, dates: _Dates) -> bool:
 def _kept_faults(pair: Pair, public: Public) -> Iterator[Fault]:
     before: dict[tuple[int, ...], set[bytes]] = {}
     for element in pair.before.elements:
-        before.setdefault(element.path, set()).add(element.value.strip(b" \0"))
+        if element.tag != PIXEL_DATA:
+            before.setdefault(element.path, set()).add(element.value.strip(b" \0"))
     for element in pair.after.elements:
-        tag, value = element.tag, element.value.strip(b" \0")
+        tag = element.tag
+        value = b"" if tag == PIXEL_DATA else element.value.strip(b" \0")
         if tag & 0x10000:
             if (fault := _private_fault(element, public)) is not None:
                 yield origin_of(element), fault
@@ -205,17 +207,19 @@ _CHARACTERISTICS = {(0x00100040,), (0x00101020,), (0x00101030,)}
 """Sex, size and weight: the patient characteristics that may stay."""
 
 
-def searched_text(instance: Instance) -> str:
+def searched_texts(instance: Instance) -> set[bytes]:
     """Return what of a released file may hold weak words: its texts, without numbers, dates, times and UIDs."""
-    texts = [e.value.decode("latin-1") for e in instance.elements if e.vr in _TEXTS and e.tag != PIXEL_DATA]
-    return "\n".join(texts)
+    return {e.value for e in instance.elements if e.vr in _TEXTS and e.tag != PIXEL_DATA}
 
 
-def searched_bytes(instance: Instance, content: bytes) -> tuple[bytes, bytes]:
-    """Return a released file's bytes as text and as voxels; what stands between elements is text."""
-    voxels = b"".join(e.value for e in instance.elements if e.tag == PIXEL_DATA)
-    begin = content.find(voxels) if voxels else -1
-    if begin >= 0:
-        return content[:begin] + content[begin + len(voxels) :], voxels
-    # The dataset is deflated (PS3.5 A.5): its elements are searched beside the file as it stands.
-    return content + b"\n".join(e.value for e in instance.elements if e.tag != PIXEL_DATA), voxels
+def searched_bytes(content: bytes, pixels: tuple[int, int]) -> tuple[bytes, bytes | memoryview]:
+    """Return a released file's bytes as text and as voxels; what stands between elements is text.
+
+    Of a deflated dataset (PS3.5 A.5) the elements are searched beside the file as it stands.
+    """
+    begin, end = pixels
+    if end:
+        return content[:begin] + content[end:], memoryview(content)[begin:end]
+    elements = read_instance(content).elements
+    voxels = b"".join(e.value for e in elements if e.tag == PIXEL_DATA)
+    return content + b"\n".join(e.value for e in elements if e.tag != PIXEL_DATA), voxels

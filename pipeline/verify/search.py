@@ -23,11 +23,8 @@ _DIGEST = re.compile(rb"(?<![0-9a-fA-F])[0-9a-fA-F]{64}(?![0-9a-fA-F])")
 _HEX = re.compile(rb"[0-9A-Fa-f]{16,}")
 _ESCAPE = re.compile(rb"\\u([0-9a-fA-F]{4})")
 
-_IS_TEXT = bytes(int(0x20 <= byte < 0x7F or byte >= 0x80) for byte in range(256))
-"""Byte -> whether it can be part of a text: printable ASCII, or anything above it."""
-
-_FOUR = 0x01010101
-"""Four text bytes in a row, once each byte is 0 or 1."""
+_WIDE = ((0xFF00FF00, 0x000000FF, 0x00FF0000), (0x00FF00FF, 0x0000FF00, 0xFF000000))
+"""Two wide Latin letters in four bytes, in either byte order: what is zero, where the first and the second stand."""
 
 _MARGIN = 128
 """Bytes of voxels looked at around what can be text: the longest text that is searched for whole, and some."""
@@ -68,13 +65,13 @@ class Searcher:
             yield from (hit for hit in found if hit.origin not in said)
             said |= {hit.origin for hit in found}
 
-    def voxels(self, content: bytes) -> Iterator[Hit]:
+    def voxels(self, content: bytes | memoryview) -> Iterator[Hit]:
         """Look through the text that stands between voxels: only runs of bytes that can be text are read.
 
         Every strong text has seven such bytes in a row, so that four of them stand at a multiple of four.
         """
         for begin, end in text_runs(content):
-            for hit in self.text(content[begin:end]):
+            for hit in self.text(bytes(content[begin:end])):
                 yield Hit(hit.origin, hit.view, begin + hit.offset)
 
     def _strong(self, seen: bytes, view: str) -> Iterator[Hit]:
@@ -159,19 +156,18 @@ def _from_hex(content: bytes) -> Iterator[bytes]:
             yield bytes.fromhex(piece[: len(piece) // 2 * 2].decode("ascii"))
 
 
-def text_runs(content: bytes) -> Iterator[tuple[int, int]]:
+def text_runs(content: bytes | memoryview) -> Iterator[tuple[int, int]]:
     """Yield begin and end of the parts of voxel bytes that can hold a strong text."""
-    size = len(content) // 4 * 4
-    narrow = np.frombuffer(content[:size].translate(_IS_TEXT), "<u4") == _FOUR
-    wide = np.zeros_like(narrow)
-    for order in ("<u2", ">u2"):
-        # Four wide characters in a row, at a multiple of four: eight bytes.
-        units = np.frombuffer(content[: size // 8 * 8], order)
-        fours = (((units >= 0x20) & (units < 0x7F)) | ((units >= 0xA0) & (units < 0x100))).view(
-            "<u4"
-        ) == _FOUR
-        wide[: 2 * len(fours)] |= np.repeat(fours, 2)
-    places = np.flatnonzero(narrow | wide) * 4
+    words = np.frombuffer(content, "<u4", count=len(content) // 4)
+    # A byte that can be text has one of its upper three bits set: so have all four, or both that a wide text has.
+    upper = words & np.uint32(0xE0E0E0E0)
+    found = ((upper - np.uint32(0x01010101)) & ~upper & np.uint32(0x80808080)) == 0
+    for zeros, first, second in _WIDE:
+        is_pair = ((words & np.uint32(zeros)) == 0) & ((upper & np.uint32(first)) != 0)
+        is_pair &= (upper & np.uint32(second)) != 0
+        # Of eight wide letters two pairs stand side by side; one alone is chance among voxels.
+        found[1:] |= is_pair[1:] & is_pair[:-1]
+    places = np.flatnonzero(found) * 4
     if not len(places):
         return
     gaps = np.flatnonzero(np.diff(places) > 2 * _MARGIN)

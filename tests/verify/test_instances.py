@@ -84,6 +84,6 @@ def test_pixels_are_searched_as_voxels_and_all_else_as_text() -> None:
     dataset = source()
     stream = BytesIO()
     dataset.save_as(stream, enforce_file_format=True)
-    text, voxels = searched_bytes(read(dataset), stream.getvalue())
-    assert voxels == bytes(range(32))
+    text, voxels = searched_bytes(stream.getvalue(), read(dataset).pixels)
+    assert bytes(voxels) == bytes(range(32))
     assert len(text) + len(voxels) == len(stream.getvalue())
