@@ -26,9 +26,7 @@ def deidentify(
 
     What was made from what is kept in WORKSPACE/private/exports, so that the folder can be verified again.
     """
-    exported = deidentify_sources(
-        sources, folder, key=workspace.key(), told=told, choices=choose(workspace)
-    )
+    exported = deidentify_sources(sources, folder, key=workspace.key(), told=told, choices=choose(workspace))
     made = [Made(Source(ref.path, ref.member, ref.digest, ref.size), file) for ref, file in exported.made]
     report = verify_instances(made, folder, workspace.root, _counting(told, 2 * len(made)))
     if report.findings:
