@@ -22,7 +22,7 @@ define FIND_UV
 command -v uv || { test -x $(BIN)/uv && echo $(BIN)/uv; } || { echo "make: uv is needed to lock versions" >&2; exit 1; }
 endef
 
-.PHONY: help install demo test test-fast check format accept accept-venv cite-venv lock golden rebuild-313 bench docs picture clean
+.PHONY: help install demo test test-fast check format accept accept-venv cite-venv lock golden rebuild-313 bench docs picture screenshot clean
 
 help: ## say what can be made
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -105,6 +105,10 @@ docs: install ## the pages that are made from the code
 
 picture: demo ## docs/demo.png from the demo release
 	@$(BIN)/python docs/make_picture.py demo/release docs/demo.png
+
+screenshot: demo ## docs/review.png, the review page of the demo; needs chromium and chromedriver
+	@$(CURATE) review -w demo/workspace -t Task07_Pancreas
+	@$(BIN)/python docs/make_screenshot.py demo/workspace/review/Task07_Pancreas/index.html docs/review.png c
 
 clean: ## take away what was made, but not .venv
 	@rm -rf demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build

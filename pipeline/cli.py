@@ -42,11 +42,14 @@ from pipeline.model.clusterfile import ClusterFile
 from pipeline.model.errors import FAULTS, CurationError, RulesError, UsageError
 from pipeline.model.identified import Key
 from pipeline.model.record import Refusal
+from pipeline.model.review import NOT_REVIEWED, STALE
 from pipeline.plan import TaskPlan, learn_channels
 from pipeline.plan import plan as plan_tasks
 from pipeline.rebuild import Rebuilt, Terms
 from pipeline.rebuild import rebuild as rebuild_release
 from pipeline.recompute import recompute
+from pipeline.review import TaskPages, build_pages, serve
+from pipeline.review.desk import Desk
 from pipeline.stages.draft import Answers, DraftChannel, draft, spoken
 from pipeline.stages.explain import explain as in_words
 from pipeline.status import status as workspace_status
@@ -156,6 +159,14 @@ workspace_option = click.option(
     type=click.Path(path_type=Path),
     required=True,
     help="The workspace folder.",
+)
+workspace_here_option = click.option(
+    "-w",
+    "--workspace",
+    "folder",
+    type=click.Path(path_type=Path),
+    default=Path(),
+    help="The workspace folder.  [default: this folder]",
 )
 tasks_option = click.option(
     "-t", "--task", "tasks", multiple=True, metavar="TASK", help="Only this task; repeatable."
@@ -392,6 +403,65 @@ def _build(workspace: Workspace, tasks: Sequence[str], workers: int | ClusterFil
     return built
 
 
+@curate.group(invoke_without_command=True, epilog="Example: curate review -w ws --serve")
+@workspace_here_option
+@tasks_option
+@click.option(
+    "--serve", "is_served", is_flag=True, help="Open them, and keep decisions at once; Ctrl-C ends it."
+)
+@json_option
+@click.pass_context
+def review(
+    context: click.Context, folder: Path, tasks: tuple[str, ...], is_served: bool, as_json: bool
+) -> int | None:
+    """Draw every finished case and write a page a task, on which a person decides on each."""
+    context.obj = folder
+    if context.invoked_subcommand is not None:
+        return None
+    workspace = open_workspace(folder)
+    with _progress("drawing") as told:
+        pages = build_pages(workspace, tasks, told=told)
+    _show_pages(pages)
+    if is_served:
+        serve(workspace, pages, ready=lambda addresses: _show_addresses(addresses, as_json))
+        talk.print(f"Kept what was decided. Next: curate pack -w {folder} -r RELEASE", markup=False)
+        return 0
+    line = f"Next: open a page in a browser, save, then curate review apply FILE -w {folder}"
+    return _end({"tasks": [made.to_json() for made in pages]}, as_json, line)
+
+
+def _show_pages(pages: Sequence[TaskPages]) -> None:
+    table = Table("task", "cases", "looked at", "to look at", "not finished")
+    for made in pages:
+        waiting = made.standing.get(NOT_REVIEWED, 0) + made.standing.get(STALE, 0)
+        counts = (made.cases, made.cases - waiting, waiting, made.unfinished)
+        table.add_row(made.task, *map(str, counts))
+    talk.print(table)
+    for made in pages:
+        talk.print(str(made.page), markup=False)
+
+
+def _show_addresses(addresses: Sequence[str], as_json: bool) -> None:
+    if as_json:
+        _print_json({"addresses": list(addresses), "exit": 0})
+    for address in addresses:
+        talk.print(address, markup=False)
+    talk.print("These addresses are for you alone. Ctrl-C ends it.")
+
+
+@review.command("apply", epilog="Example: curate review apply Task09_Spleen-AB.decisions.json -w ws")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("-w", "--workspace", "folder", type=click.Path(path_type=Path), help="As given to review.")
+@json_option
+@click.pass_context
+def review_apply(context: click.Context, file: Path, folder: Path | None, as_json: bool) -> int:
+    """Keep the decisions that a review page saved; the last one on a case counts."""
+    applied = Desk(open_workspace(folder or context.obj)).take(file.read_bytes())
+    stale = f", {len(applied.stale)} on voxels that are no longer these" if applied.stale else ""
+    line = f"Kept {applied.kept} decisions, {applied.known} were known{stale}. Next: curate pack"
+    return _end(applied.to_json(), as_json, f"{line} -w {folder or context.obj} -r RELEASE")
+
+
 @curate.command(epilog="Example: curate pack -w ws -r release")
 @workspace_option
 @release_option
@@ -404,9 +474,16 @@ def _build(workspace: Workspace, tasks: Sequence[str], workers: int | ClusterFil
     help="Sign with this Ed25519 key (PEM).",
 )
 @click.option("--bag", type=click.Path(path_type=Path), metavar="DIR", help="Also a BagIt bag of it in DIR.")
+@allow_option
 @json_option
 def pack(
-    folder: Path, target: Path, tasks: tuple[str, ...], key_file: Path | None, bag: Path | None, as_json: bool
+    folder: Path,
+    target: Path,
+    tasks: tuple[str, ...],
+    key_file: Path | None,
+    bag: Path | None,
+    allow_refusals: int,
+    as_json: bool,
 ) -> int:
     """Write dataset.json, TARs and manifests; with --sign, also signatures; with --bag, also a bag of it all."""
     workspace = open_workspace(folder)
@@ -415,8 +492,21 @@ def pack(
         packed = _pack(workspace, target, tasks, key)
     if bag is not None:
         write_bag(target, bag)
-    line = f"Packed {len(packed)} tasks. Next: curate audit {target} -w {folder}"
-    return _end({"tasks": [task.to_json() for task in packed]}, as_json, line)
+    out = _kept_out(workspace, tasks)
+    line = f"Packed {len(packed)} tasks, review kept out {len(out)} cases. Next: curate audit {target} -w {folder}"
+    document = {"tasks": [task.to_json() for task in packed], "refused": [each.to_json() for each in out]}
+    return _end(document, as_json, line, _refusal_code(out, allow_refusals))
+
+
+def _kept_out(workspace: Workspace, tasks: Sequence[str]) -> list[Refusal]:
+    """Say which cases review kept out of what was just packed."""
+    out = [
+        each
+        for task in releases.planned(workspace, tasks)
+        for each in releases.kept_out(workspace, task.task)
+    ]
+    _show_refusals(out)
+    return out
 
 
 def _pack(
@@ -476,13 +566,16 @@ def release(
         built = _build(workspace, names, _where(options))
         packed = _pack(workspace, target, names)
     report = _audit(target, folder)
-    code = _refusal_code(built.refusals, options["allow_refusals"])
+    refused = [*built.refusals, *_kept_out(workspace, names)]
+    code = _refusal_code(refused, options["allow_refusals"])
     document = {
         "built": built.to_json(),
         "tasks": [task.to_json() for task in packed],
         "audit": report.to_json(),
     }
-    line = f"Released {len(packed)} tasks, refused {len(built.refusals)} cases, audit findings {len(report.findings)}."
+    line = (
+        f"Released {len(packed)} tasks, refused {len(refused)} cases, audit findings {len(report.findings)}."
+    )
     return _end(document, as_json, f"{line} They lie in {target}", AUDIT_FOUND if report.findings else code)
 
 
@@ -852,15 +945,20 @@ def rules_explain(names: tuple[str, ...], rules: Path | None, as_json: bool) -> 
 def status(folder: Path, as_json: bool) -> int:
     """Say what is indexed, planned, finished, refused and pending, and every file's fate in counts."""
     document = workspace_status(open_workspace(folder))
-    table = Table("task", "planned", "finished", "refused", "pending")
+    table = Table("task", "planned", "finished", "refused", "pending", "reviewed")
     for task in document["tasks"]:  # type: ignore[union-attr]
-        table.add_row(*(str(task[column.header]) for column in table.columns))  # type: ignore[index,call-overload]
+        counts = [str(task[column.header]) for column in table.columns[:-1]]  # type: ignore[index,call-overload]
+        table.add_row(*counts, _reviewed(task["review"]))  # type: ignore[index,call-overload,arg-type]
     talk.print(table)
     for task in document["tasks"]:  # type: ignore[union-attr]
         _show_next_build(task)  # type: ignore[arg-type]
     for name, count in {**document["fates"], **document["codes"]}.items():  # type: ignore[dict-item]
         talk.print(f"{count} files {name}", markup=False)
     return _end(document, as_json, f"{document['files']} files; each one's fate is in private/fates.csv")
+
+
+def _reviewed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {standing}" for standing, count in counts.items() if count)
 
 
 def _show_next_build(task: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 from pipeline import release as releases
 from pipeline.compare import Comparison, compare
 from pipeline.index import index
-from pipeline.io.durable import temporary_name
+from pipeline.io.durable import temporary_name, write_bytes
 from pipeline.io.workspace import Workspace, create, open_workspace
 from pipeline.model.errors import UsageError
 from pipeline.model.record import Json
@@ -143,7 +143,18 @@ def _workshop(workspace: Workspace) -> Workspace:
     shutil.rmtree(shop.private / "crosswalk", ignore_errors=True)
     if (workspace.private / "crosswalk").is_dir():
         shutil.copytree(workspace.private / "crosswalk", shop.private / "crosswalk")
+    _take_review(workspace, shop)
     return shop
+
+
+def _take_review(workspace: Workspace, shop: Workspace) -> None:
+    """Let what reviewers decided, and whether they must, hold in the shop too."""
+    settings = f"format: curate-workspace/1\nreview: {workspace.settings().review}\n"
+    write_bytes(shop.settings_file, settings.encode())
+    shutil.rmtree(shop.review)
+    shop.review.mkdir()
+    if (workspace.review / "decisions").is_dir():
+        shutil.copytree(workspace.review / "decisions", shop.review / "decisions")
 
 
 def _has_key(root: Path, workspace: Workspace) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 from pipeline import cluster, metadata
 from pipeline.case import Orders, Request, entry_of, found_finished, software
 from pipeline.io import ledger, store, tarball
+from pipeline.io.decisions import last_decisions
 from pipeline.io.document import canonical, digest_of, merkle_root
 from pipeline.io.durable import sweep, write_bytes
 from pipeline.io.planfile import read_plan
@@ -29,6 +30,8 @@ from pipeline.model.rules import PublishedSplit, TaskRules
 from pipeline.model.series import Fate
 from pipeline.pixelgate import Gate
 from pipeline.stages.package import Package, package
+from pipeline.stages.review import STAGE as REVIEW
+from pipeline.stages.review import review
 from pipeline.verify import Part, PrivacyReport, verify_pack
 
 MANIFEST_FORMAT = "curate-manifest/1"
@@ -185,21 +188,44 @@ def _write_refusals(workspace: Workspace, plans: Sequence[Planned], built: Seque
 
 def read_refusals(workspace: Workspace, task: str) -> list[Refusal]:
     """Return the refusals of a task's last build, plan's and build's."""
+    return [refusal for refusal in _recorded(workspace, task) if refusal.stage != REVIEW]
+
+
+def kept_out(workspace: Workspace, task: str) -> list[Refusal]:
+    """Return the finished cases of a task that review kept out of the last pack."""
+    return [refusal for refusal in _recorded(workspace, task) if refusal.stage == REVIEW]
+
+
+def _recorded(workspace: Workspace, task: str) -> list[Refusal]:
     paths = sorted(workspace.refusals.glob(f"{task}-*.json"))
     return [_refusal(json.loads(path.read_bytes())) for path in paths]
 
 
-def _update_fates(workspace: Workspace, tasks: set[str], refusals: Sequence[Refusal]) -> None:
-    """Say in fates.csv which planned files' cases were refused while they were built."""
+def _keep_out(workspace: Workspace, task: str, refusals: Sequence[Refusal]) -> None:
+    """Write down which finished cases review keeps out: a record each, and in the fates of their files."""
+    before = kept_out(workspace, task)
+    if not before and not refusals:
+        return
+    for refusal in before:
+        (workspace.refusals / f"{task}-{refusal.case}.json").unlink()
+    for refusal in refusals:
+        write_bytes(workspace.refusals / f"{task}-{refusal.case}.json", canonical(refusal.to_json()))
+    _update_fates(workspace, {task}, refusals, REVIEW)
+
+
+def _update_fates(
+    workspace: Workspace, tasks: set[str], refusals: Sequence[Refusal], stage: str = "build"
+) -> None:
+    """Say in fates.csv which planned files' cases were refused, or no longer are, in a stage after the plan."""
     path = workspace.private / "fates.csv"
     refused = {(refusal.task, refusal.case): refusal.code for refusal in refusals}
 
     def judged(row: dict[str, str]) -> dict[str, str]:
-        is_planned = row["fate"] == Fate.USED.value or row["stage"] == "build"
+        is_planned = row["fate"] == Fate.USED.value or row["stage"] in (stage, REVIEW)
         if row["task"] in tasks and row["role"] and is_planned:
             code = refused.get((row["task"], row["case"]), "")
             row["code"], row["fate"] = code, (Fate.REFUSED if code else Fate.USED).value
-            row["stage"] = "build" if code else "plan"
+            row["stage"] = stage if code else "plan"
         return row
 
     ledger.rewrite_fates(path, map(judged, ledger.read_fates(path)))
@@ -235,12 +261,14 @@ def pack(
     Raises
     ------
     UsageError
-        output-exists, build-unfinished, or nothing-built when no task has a finished case.
+        output-exists, build-unfinished, nothing-built when no task has a finished case, or nothing-accepted
+        when review keeps all of them out.
     PrivacyError
         leak-found, before anything is written, when anything of a source is in what would be released.
     """
     before = _present_tasks(release)
-    laid_out = _laid_out(workspace, planned(workspace, tasks))
+    plans = planned(workspace, tasks)
+    laid_out = _laid_out(workspace, plans)
     refuse_leaks(
         verify_pack(workspace.root, [plan.task for plan, _ in laid_out], lambda: _parts(workspace, laid_out))
     )
@@ -250,6 +278,8 @@ def pack(
     for plan, made in laid_out:
         told(plan.task)
         packed.append(_pack_task(workspace, release, plan, made))
+    lacking = {plan.task for plan in plans} - {task.task for task in packed}
+    _withdraw(release, [task for task in sorted(lacking) if kept_out(workspace, task)], before)
     entries = {**before, **{task.task: dict(task.entry) for task in packed}}
     _write_release(workspace, release, [entries[task] for task in sorted(entries)], key)
     return packed
@@ -259,11 +289,14 @@ def _laid_out(workspace: Workspace, plans: Sequence[Planned]) -> list[tuple[Plan
     """Return the tasks that have a finished case, with what goes into each one's release."""
     laid_out = []
     for plan in plans:
-        records, refusals = _finished(workspace, plan)
+        records, refusals = _reviewed(workspace, plan)
         if records:
             laid_out.append((plan, package(plan.rules, records, refusals, plan.published)))
     if not laid_out:
-        raise UsageError("nothing-built", wanted="a finished case", found="none")
+        code = (
+            "nothing-accepted" if any(kept_out(workspace, plan.task) for plan in plans) else "nothing-built"
+        )
+        raise UsageError(code, wanted="a finished case that review lets through", found="none")
     return laid_out
 
 
@@ -336,6 +369,31 @@ def _finished(workspace: Workspace, plan: Planned) -> tuple[dict[str, Mapping[st
     return records, refusals
 
 
+def _reviewed(workspace: Workspace, plan: Planned) -> tuple[dict[str, Mapping[str, Any]], list[Refusal]]:
+    """Return what `_finished` does, judged: records say what the reviewer said, or are refusals."""
+    records, refusals = _finished(workspace, plan)
+    is_required = workspace.settings().review == "required"
+    decisions = last_decisions(workspace, plan.task)
+    released: dict[str, Mapping[str, Any]] = {}
+    out = []
+    for entry, record in records.items():
+        judged = review(record, decisions.get(record["case"]), is_required=is_required)
+        if judged.refusal is None:
+            released[entry] = {**record, "review": judged.note}
+        else:
+            out.append(judged.refusal)
+    _keep_out(workspace, plan.task, out)
+    return released, [*refusals, *out]
+
+
+def _withdraw(release: Path, tasks: Sequence[str], entries: dict[str, dict[str, Json]]) -> None:
+    """Take tasks away of which review lets no case through, before release.json stops to name them."""
+    for task in tasks:
+        if entries.pop(task, None) is not None:
+            for name in (f"{task}.tar", f"{task}.manifest.jsonl"):
+                (release / name).unlink(missing_ok=True)
+
+
 def _pack_task(workspace: Workspace, release: Path, plan: Planned, made: Package) -> Packed:
     task = plan.task
     members: list[tuple[str, Path | bytes]] = [(f"{task}/dataset.json", made.dataset)]
@@ -396,6 +454,7 @@ def _header(workspace: Workspace, plan: Planned, made: Package) -> dict[str, Jso
         "classes": {"0": "background", **{str(item.value): item.name for item in rules.label.classes}},
         "counts": _counts(made),
         "missing": list(made.missing),
+        "review": workspace.settings().review,
         "software": software(),
     }
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.case import Orders, entry_of
 from pipeline.io import ledger, store
+from pipeline.io.decisions import last_decisions
 from pipeline.io.ruleset import load_rules
 from pipeline.io.workspace import Workspace
 from pipeline.model.difference import changes
 from pipeline.model.record import Json
+from pipeline.model.review import NOT_REVIEWED, STANDINGS, seen_of, standing
 from pipeline.release import Planned, planned, read_refusals
 
 NEW = "no earlier build of this case is in the store"
@@ -101,7 +103,20 @@ def _counts(
         "refused": len(plan.refusals) + sum(name in refused for name in waiting),
         "pending": sum(name not in refused for name in waiting),
         "next_build": [case.to_json() for case in pending],
+        "review": _review(workspace, plan, waiting),
     }
+
+
+def _review(workspace: Workspace, plan: Planned, waiting: Container[str]) -> dict[str, Json]:
+    """Return how many finished cases stand how in review; only of decided cases are the records read."""
+    decisions, orders = last_decisions(workspace, plan.task), Orders.of(workspace, plan.rules)
+    counts = Counter(dict.fromkeys(STANDINGS, 0))
+    for case in plan.plans:
+        if case.case not in waiting:
+            kept = decisions.get(case.case)
+            record = None if kept is None else store.glance(workspace.store, entry_of(orders.order(case)))
+            counts[NOT_REVIEWED if record is None else standing(kept, seen_of(record))] += 1
+    return dict(counts)
 
 
 def _why(now: Mapping[str, Any], before: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -240,6 +240,7 @@ def case_line(task: Task, case: str, subset: str, *, names: list[str], notes: li
     return {
         "kind": "case", "format": "curate-case/1", "task": task.name, "case": case, "subset": subset,
         "subject": keyed("subject", case), "notes": notes, "warnings": [], "image": {},
+        "review": {"decision": "not-reviewed"},
         "sources": {name: [source_of(task.name, case, c) for c in contents] for name, contents in sources.items()},
         "label": {"classes": classes} if is_training else None,
         "members": {
@@ -270,7 +271,7 @@ def empty_task(
         "label": {"classes": [{"value": v, "name": n, "required": True} for v, n in enumerate(classes, 1)]},
     }  # fmt: skip
     header: Line = {
-        "kind": "header", "format": "curate-manifest/1", "task": name, "tar": f"{name}.tar",
+        "kind": "header", "format": "curate-manifest/1", "task": name, "tar": f"{name}.tar", "review": "optional",
         "rules": {"digest": sha256(canonical(document)), "document": json.loads(canonical(document))},
         "key": KEY.fingerprint,
         "channels": channels, "classes": {str(v): n for v, n in enumerate(["background", *classes])},

@@ -17,6 +17,7 @@ from pipeline.audit.geometry import check_affine, matrix_text
 from pipeline.audit.merkle import merkle_root
 from pipeline.audit.notes import check_notes
 from pipeline.audit.report import Spot, failure, reporting
+from pipeline.audit.review import check_review
 
 
 def read_manifest(
@@ -86,6 +87,7 @@ def _read_case(manifest: Manifest, line: Mapping[str, Any], spot: Spot) -> None:
     if len(claims) > 1:
         _check_label_claim(claims[1], claims[0], manifest, spot)
     check_notes(line, manifest, spot)
+    check_review(line, manifest.header, spot)
 
 
 def _check_parts(line: Mapping[str, Any], spot: Spot) -> None:

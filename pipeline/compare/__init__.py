@@ -222,19 +222,28 @@ def _changed(parts: Mapping[str, PartDifference]) -> Iterator[str]:
 def _told(line: Mapping[str, Any], is_one_key: bool) -> dict[str, Any]:
     """Return what a line says; under two keys without what is keyed."""
     keyed = () if is_one_key else ("subject", "sources")
-    return {name: value for name, value in line.items() if name not in keyed}
+    told = {name: value for name, value in line.items() if name not in keyed}
+    if not is_one_key and "review" in line:
+        told["review"] = {name: value for name, value in line["review"].items() if name != "reviewer"}
+    return told
 
 
 def _only_one(name: str, one: Task, other: Task, of_task: Sequence[Reason]) -> CaseDifference:
     here, there = (one, other) if name in one.cases else (other, one)
     why = list(of_task)
     if name in there.refused:
-        why.append(Reason("refusal", "build", f"refused there: {there.refused[name]}", frozenset({FATE})))
+        why.append(_refused(there.refused[name]))
     elif here.header and there.header:
         why.append(Reason("source", "plan", "no source made this case there", frozenset({FATE})))
     state = ONLY_FIRST if here is one else ONLY_SECOND
     is_explained = explained([FATE], why) if one.header and other.header else None
     return CaseDifference(name, state, why=why, is_explained=is_explained)
+
+
+def _refused(what: str) -> Reason:
+    """Return the reason that a refusal is: a reviewer's decision, or a room's."""
+    kind, stage = ("reviewer", "review") if what.startswith("review: ") else ("refusal", "build")
+    return Reason(kind, stage, f"refused there: {what}", frozenset({FATE}))
 
 
 def _compare_parts(part: str, first: Case, second: Case) -> PartDifference:

@@ -22,6 +22,7 @@ _RULES: tuple[tuple[tuple[str, ...], str, frozenset[str]], ...] = (
     (("channels", "scale"), "scale", frozenset({IMAGE, FILE, EVIDENCE})),
     (("channels", "quantity"), "convert", frozenset({IMAGE, FILE, EVIDENCE})),
     (("channels", "expected"), "plan", frozenset({EVIDENCE})),
+    (("channels", "window"), "review", frozenset({EVIDENCE})),
     (("channels",), "match", _EVERYTHING | {DATASET}),
     (("label",), "label", frozenset({LABEL, FILE, EVIDENCE, FATE, DATASET})),
     (("cases",), "split", frozenset({FATE, EVIDENCE, DATASET})),
@@ -101,9 +102,18 @@ def of_lines(first: Line, second: Line, *, is_one_key: bool, turns: Sequence[Lin
     if first.get("subset") != second.get("subset"):
         text = f"{shown(first.get('subset'))} -> {shown(second.get('subset'))}"
         found.append(Reason("subset", "split", text, frozenset({FATE, LABEL, FILE, EVIDENCE})))
-    if first.get("review") != second.get("review"):
-        found.append(Reason("reviewer", "review", "another decision", frozenset({EVIDENCE, FATE})))
+    found += _of_review(first.get("review", {}), second.get("review", {}), is_one_key=is_one_key)
     return found
+
+
+def _of_review(first: Line, second: Line, *, is_one_key: bool) -> Iterator[Reason]:
+    """Say how the decisions differ; what was looked at differs with the voxels, which have their own reasons."""
+    said = [{name: review.get(name) for name in ("decision", "reason")} for review in (first, second)]
+    if said[0] != said[1]:
+        words = [" ".join(shown(part) for part in each.values() if part is not None) for each in said]
+        yield Reason("reviewer", "review", " -> ".join(words), frozenset({EVIDENCE, FATE}))
+    elif is_one_key and first.get("reviewer") != second.get("reviewer"):
+        yield Reason("reviewer", "review", "another reviewer", frozenset({EVIDENCE}))
 
 
 def _of_sources(first: Line, second: Line) -> Iterator[Reason]:

@@ -39,6 +39,25 @@ def find(store: Path, entry: str) -> Mapping[str, Any] | None:
     return record if whole and canonical(record) == content else None
 
 
+def glance(store: Path, entry: str) -> Mapping[str, Any] | None:
+    """Return the record of a finished case without looking into its files, None when there is none; see `find`."""
+    try:
+        record: dict[str, Any] = json.loads((store / entry / RECORD).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return record
+
+
+def content(store: Path, entry: str, part: str) -> bytes:
+    """Return the .nii.gz of a finished case: `part` is `image` or `label`."""
+    return (store / entry / _FILES[part]).read_bytes()
+
+
+def pictures(store: Path, entry: str) -> list[Path]:
+    """Return the PNGs that a room left beside a case for whoever reviews it, by name."""
+    return sorted(path for path in (store / entry).glob("*.png") if path.is_file())
+
+
 def is_there(store: Path, entry: str) -> bool:
     """Whether a case stands in the store, without looking into its files; for counts."""
     return (store / entry / RECORD).is_file()

@@ -35,6 +35,9 @@ rules: null
 # How many cases are built at once; null: one a processor. `--workers` on the command line wins.
 workers: null
 
+# Whether each case must be looked at and accepted by a person before it is released: required or optional.
+review: optional
+
 # Who publishes, and under which terms. Where it is given, `curate pack` writes README.md, CITATION.cff, Croissant,
 # RO-Crate, DataCite and Frictionless metadata beside the TARs; all of it is public.
 # publication:
@@ -72,6 +75,7 @@ class Settings(BaseModel):
     format: Literal["curate-workspace/1"] = "curate-workspace/1"
     rules: str | None = None
     workers: int | None = Field(None, ge=1)
+    review: Literal["required", "optional"] = "optional"
     publication: Publication | None = None
     burned_in: Literal["screen"] | Unscreened = "screen"
 

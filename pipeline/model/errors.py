@@ -493,6 +493,42 @@ _FAULTS = (
         "Report it with the place that the refusal names; nothing of the case was written.",
         "developer",
     ),
+    # Review
+    Fault(
+        "rejected-in-review",
+        "A reviewer looked at the finished case and rejected it.",
+        "Nothing, if you agree; else look again and decide anew. The comment is in private/review/.",
+    ),
+    Fault(
+        "correction-wanted",
+        "A reviewer looked at the finished case and asks for a turn or another correction.",
+        "Correct the source, the label or the rules, build again, and look again; see docs/review.md.",
+    ),
+    Fault(
+        "review-stale",
+        "The case is not the one that was looked at: its voxels or their place have changed since.",
+        "Run `curate review` and look at it again.",
+    ),
+    Fault(
+        "not-reviewed",
+        "The settings want every case accepted by a reviewer, and nobody has looked at this one.",
+        "Run `curate review` and look at it, or set `review: optional` in curate.yaml.",
+    ),
+    Fault(
+        "nothing-accepted",
+        "Reviewers keep every finished case out, so there is nothing to pack; an earlier release is as it was.",
+        "Look at the cases with `curate review`, and do not publish the earlier release.",
+    ),
+    Fault(
+        "decisions-unfit",
+        "The file does not hold decisions on cases of this workspace as the review page saves them.",
+        "Save it again from the page that `curate review` makes; do not edit it.",
+    ),
+    Fault(
+        "review-log-damaged",
+        "The log of reviewers' decisions was changed by somebody.",
+        "Take the log of that task from a backup; it lies in review/decisions/ and private/review/.",
+    ),
     # Privacy
     Fault(
         "not-deidentifiable",

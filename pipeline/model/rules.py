@@ -246,6 +246,10 @@ class Channel(Rule):
     padding: Padding | None = Field(
         None, description="What voxels marked by PixelPaddingValue become; None: they keep their value."
     )
+    window: Annotated[tuple[Number, Number], AfterValidator(_is_range)] | None = Field(
+        None,
+        description="Values that reviewers see as black and white; None: soft tissue in CT, else the channel's own.",
+    )
     expected: dict[str, Envelope] = Field(
         default_factory=dict,
         description="DICOM keyword, voxel_size_mm or slices -> range reported in the paper.",

@@ -40,7 +40,7 @@ def package(
     Parameters
     ----------
     records
-        Store entry -> record.json of each finished case.
+        Store entry -> record.json of each finished case, with what its reviewer said under `review`.
     refusals
         Cases that were not made.
     published
@@ -87,6 +87,8 @@ def _case_line(record: Mapping[str, Any], image: str, label: str | None) -> Mapp
         ]
         line["notes"] = [{name: fact for name, fact in note.items() if name != "label"} for note in public]
         line["sources"] = {name: refs for name, refs in record["sources"].items() if name != "label"}
+        if "seen" in record.get("review", {}):
+            line["review"] = {**record["review"], "seen": {**record["review"]["seen"], "label": None}}
     return line
 
 

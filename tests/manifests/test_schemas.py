@@ -25,6 +25,8 @@ NAMES = (
     "dataset",
     "envelope",
     "statement",
+    "decisions",
+    "decision",
 )
 
 
@@ -48,12 +50,30 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, dict[
         ("envelope", json.loads(envelope)),
         ("statement", json.loads(statement_of((release / "release.json").read_bytes()))),
     ]
+    found += review_documents(made[SPLEEN].cases[0])
     for name in (BRAIN, SPLEEN):
         found.append(("dataset", made[name].dataset))
         for line in (release / f"{name}.manifest.jsonl").read_bytes().splitlines():
             document = json.loads(line)
             found.append((f"manifest-{document['kind']}", document))
     return found
+
+
+def review_documents(line: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """What is written of a review: the file, a kept line, and a case line that tells of it."""
+    seen = {"image": "sha256:" + 64 * "0", "label": None}
+    said = {"case": "spleen_10", "seen": seen, "decision": "accept", "reason": "fit"}
+    told = {"reviewer": "hmac-sha256:" + 64 * "0"}
+    private = {"comment": "fine", "reviewer": "AB"}
+    line = {**line, "review": {"decision": "accept", "reason": "fit", "seen": seen, **told}}
+    file = {
+        "format": "curate-decisions/1",
+        "key": 16 * "0",
+        "task": SPLEEN,
+        "decisions": [{**said, **private}],
+    }
+    kept = {"format": "curate-decision/1", "task": SPLEEN, **said, **told}
+    return [("decisions", file), ("decision", kept), ("manifest-case", line)]
 
 
 def test_there_is_a_schema_for_each_kind_of_document() -> None:
