@@ -50,6 +50,7 @@ from pipeline.rebuild import rebuild as rebuild_release
 from pipeline.recompute import recompute
 from pipeline.review import TaskPages, build_pages, serve
 from pipeline.review.desk import Desk
+from pipeline.review.stopped import write_stopped
 from pipeline.stages.draft import Answers, DraftChannel, draft, spoken
 from pipeline.stages.explain import explain as in_words
 from pipeline.status import status as workspace_status
@@ -419,6 +420,9 @@ def review(
     if context.invoked_subcommand is not None:
         return None
     workspace = open_workspace(folder)
+    stopped = write_stopped(workspace, [task.task for task in releases.planned(workspace, tasks)])
+    if stopped is not None:
+        talk.print(f"Pictures that stopped cases, for you alone: {stopped}", markup=False)
     with _progress("drawing") as told:
         pages = build_pages(workspace, tasks, told=told)
     _show_pages(pages)
@@ -427,7 +431,11 @@ def review(
         talk.print(f"Kept what was decided. Next: curate pack -w {folder} -r RELEASE", markup=False)
         return 0
     line = f"Next: open a page in a browser, save, then curate review apply FILE -w {folder}"
-    return _end({"tasks": [made.to_json() for made in pages]}, as_json, line)
+    document = {
+        "tasks": [made.to_json() for made in pages],
+        "stopped": None if stopped is None else str(stopped),
+    }
+    return _end(document, as_json, line)
 
 
 def _show_pages(pages: Sequence[TaskPages]) -> None:

@@ -8,7 +8,7 @@
     stale: "changed since it was looked at", "not-reviewed": "not looked at yet",
   };
   const memory = `curate-review-${data.key}-${data.task}`;
-  const state = { at: 0, outlines: true, close: false, picture: -1, asked: "", decisions: new Map(), unsaved: new Set() };
+  const state = { at: 0, outlines: true, close: false, picture: -1, asked: "", decisions: new Map(), unsaved: new Set(), drafts: new Map() };
 
   const current = () => data.cases[state.at];
   const said = (each) => state.decisions.get(each.case);
@@ -103,7 +103,7 @@
     $("standing").textContent = words[stands(each)] + (reason && !isOpen(each) ? `: ${reason}` : "") +
       (state.unsaved.has(each.case) ? " (not saved)" : "");
     $("standing").dataset.state = stands(each);
-    $("comment").value = said(each)?.comment ?? "";
+    $("comment").value = said(each)?.comment ?? state.drafts.get(each.case) ?? "";
     $("outlines").setAttribute("aria-pressed", String(state.outlines));
     $("close").setAttribute("aria-pressed", String(state.close));
     $("picture").hidden = Object.keys(each.pictures).length === 0;
@@ -196,6 +196,7 @@
 
   function keepComment() {
     const each = current(), made = each && said(each), comment = $("comment").value.trim();
+    if (each && !made) state.drafts.set(each.case, comment);
     if (!made || made.comment === comment) return;
     state.decisions.set(each.case, { ...made, comment });
     state.unsaved.add(each.case);
@@ -279,6 +280,7 @@
     }
     const codes = Object.keys(data.reasons[state.asked] ?? {});
     const code = /^[1-9]$/.test(event.key) ? codes[Number(event.key) - 1] : undefined;
+    if (!data.cases.length && event.key !== "?") return;
     const deed = code ? () => decide(state.asked, code) : deeds[event.key] ?? deeds[event.key.toLowerCase()];
     if (!deed) return;
     event.preventDefault();
@@ -286,7 +288,7 @@
   });
   const buttons = { accept: "a", reject: "r", correct: "c", outlines: "o", close: "z", picture: "p", save: "s", help: "?" };
   for (const [id, key] of Object.entries(buttons))
-    $(id).addEventListener("click", () => { deeds[key](); if (id !== "help") $(id).blur(); });
+    $(id).addEventListener("click", () => { if (data.cases.length || id === "help") deeds[key](); if (id !== "help") $(id).blur(); });
   $("comment").addEventListener("change", () => { keepComment(); draw(); });
   $("initials").addEventListener("change", remember);
   $("filter").addEventListener("change", () => { showList(); $("filter").blur(); });
@@ -297,6 +299,7 @@
   $("description").textContent = data.description;
   $("list").append(...items);
   recall();
+  if (!data.cases.length) tell("No case is finished yet: run curate build, then curate review.");
   state.at = Math.max(data.cases.findIndex(isOpen), 0);
   draw();
 })();

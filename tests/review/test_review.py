@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
-from reviewing import records, say
+from reviewing import file_of, records, say
+from running import run_curate
 
+from pipeline import cli
 from pipeline.io.workspace import Workspace, create
 from pipeline.model.errors import UsageError
+from pipeline.release import pack
 from pipeline.review import TaskPages, build_pages
 
 PROSTATE, SPLEEN = "Task05_Prostate", "Task09_Spleen"
@@ -118,3 +122,78 @@ def test_no_page_and_no_name_of_a_picture_holds_identity(workspace: Workspace, b
 def test_without_a_finished_case_there_is_nothing_to_show(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nothing-planned"):
         pages(create(tmp_path / "ws"))
+
+
+Curate = Callable[..., tuple[int, dict[str, Any]]]
+
+
+@pytest.fixture
+def curate(capsys: pytest.CaptureFixture[str]) -> Curate:
+    """Run a command line in this process; return exit code and what it prints as JSON."""
+
+    def run(*words: object) -> tuple[int, dict[str, Any]]:
+        code = cli.run([str(word) for word in (*words, "--json")])
+        return code, json.loads(capsys.readouterr().out)
+
+    return run
+
+
+def test_pages_decisions_and_pack_follow_each_other_on_the_command_line(
+    workspace: Workspace, tmp_path: Path, curate: Curate
+) -> None:
+    first, *_ = records(workspace, SPLEEN)
+    file = tmp_path / "decisions.json"
+    file.write_text(json.dumps(file_of(workspace, SPLEEN, {first: ("reject", "wrong-label")})))
+
+    code, shown = curate("review", "-w", workspace.root, "-t", SPLEEN)
+    assert (code, [task["cases"] for task in shown["tasks"]]) == (0, [4])
+    assert Path(shown["tasks"][0]["page"]).is_file()
+    code, applied = curate("review", "apply", file, "-w", workspace.root)
+    assert (code, applied["kept"]) == (0, 1)
+    code, made = curate("pack", "-w", workspace.root, "-r", tmp_path / "release")
+    assert (code, [refusal["code"] for refusal in made["refused"]]) == (3, ["rejected-in-review"])
+    code, _ = curate("pack", "-w", workspace.root, "-r", tmp_path / "release", "--allow-refusals", 1)
+    assert code == 0
+
+
+def test_the_workspace_may_stand_before_apply_or_be_this_folder(
+    workspace: Workspace, tmp_path: Path, curate: Curate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, *_ = records(workspace, SPLEEN)
+    file = tmp_path / "decisions.json"
+    file.write_text(json.dumps(file_of(workspace, SPLEEN, {first: ("accept", "fit")})))
+
+    assert curate("review", "-w", workspace.root, "apply", file)[1]["kept"] == 1
+    monkeypatch.chdir(workspace.root)
+    assert curate("review", "apply", file)[1]["known"] == 1
+
+
+def test_a_file_that_does_not_fit_is_a_fault_of_the_command_line(
+    workspace: Workspace, tmp_path: Path, curate: Curate
+) -> None:
+    (tmp_path / "decisions.json").write_text("{}")
+
+    code, said = curate("review", "apply", tmp_path / "decisions.json", "-w", workspace.root)
+    assert (code, said["error"]["code"]) == (2, "decisions-unfit")
+
+
+@pytest.mark.slow
+def test_what_reviewers_decided_holds_when_a_release_is_made_again(
+    workspace: Workspace, built: Path, tmp_path: Path
+) -> None:
+    first, second, *_ = records(workspace, SPLEEN)
+    say(workspace, SPLEEN, {first: ("accept", "fit"), second: ("reject", "wrong-label")})
+    pack(workspace, tmp_path / "release", [SPLEEN], told=lambda task: None)
+
+    words = (
+        tmp_path / "release",
+        built.parent / "source",
+        "-w",
+        workspace.root,
+        "-t",
+        SPLEEN,
+        "--workers",
+        "1",
+    )
+    made = json.loads(run_curate("rebuild", *words, "--json").stdout)
+    assert made["equal"] == "bytes"
