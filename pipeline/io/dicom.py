@@ -149,7 +149,8 @@ def read_header(content: bytes) -> Header:
 
 
 def _kind(facts: Facts) -> Kind:
-    sop_class = facts.get("SOPClassUID", "")
+    # As text: a damaged element may hold several values.
+    sop_class = str(facts.get("SOPClassUID", ""))
     if sop_class in _IMAGE_CLASSES:
         return Kind.IMAGE
     if sop_class in _SEG_CLASSES:

@@ -326,6 +326,22 @@ def test_an_image_that_lacks_what_sizes_its_pixels_is_refused(keyword: str) -> N
     assert outcome(to_bytes(dataset)) in ("truncated", "unreadable")
 
 
+def test_a_class_of_several_values_is_refused() -> None:
+    content = to_bytes(image())
+    place = content.rindex(CTImageStorage.encode(), 0, content.index(b"PN"))
+    found = outcome(content[: place + 4] + b"\\" + content[place + 5 :])
+
+    assert isinstance(found, Header) and found.code == "unreadable"
+
+
+def test_floating_point_pixels_are_named_and_not_taken_for_a_cut_file() -> None:
+    dataset = image()
+    del dataset.PixelData
+    dataset.FloatPixelData = b"\0" * 64
+
+    assert outcome(to_bytes(dataset)) == "undecodable"
+
+
 @pytest.mark.parametrize("make", [image, segmentation])
 def test_pixels_shorter_than_declared_are_truncated(make: Callable[[], Dataset]) -> None:
     dataset = make()
