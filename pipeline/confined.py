@@ -29,6 +29,9 @@ Tell: TypeAlias = Callable[[str], None]
 _ARENA = 72 * 2**20
 """Bytes of address space, not of memory, that a thread reserves in glibc: an arena of 64 MiB and a stack of 8."""
 
+_RESERVED = 2**30
+"""Bytes of address space, not of memory, that libraries map and hardly touch: 0.7 GiB for one that reads lettering."""
+
 _LAST_WORDS_WITHIN = 5.0
 """Seconds that a child which is told to end may take."""
 
@@ -208,7 +211,7 @@ def _confine(memory: int | None) -> None:
     (process / "oom_score_adj").write_text("1000")
     if memory is not None:
         pages = int((process / "statm").read_text().split()[0])
-        limit = pages * resource.getpagesize() + memory + (os.cpu_count() or 1) * _ARENA
+        limit = pages * resource.getpagesize() + memory + _RESERVED + (os.cpu_count() or 1) * _ARENA
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 

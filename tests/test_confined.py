@@ -121,7 +121,7 @@ def test_a_bug_in_what_is_called_is_a_crash_whose_log_says_where(
 
 def test_more_memory_than_allowed_is_an_outcome_and_what_fits_is_not(call: Callable[..., Ended]) -> None:
     assert call(grow, MEMORY // 2).value == MEMORY // 2
-    too_much = MEMORY + (os.cpu_count() or 1) * 72 * 2**20 + 1
+    too_much = MEMORY + 2**30 + (os.cpu_count() or 1) * 72 * 2**20 + 1
     assert call(grow, too_much).how is End.MEMORY
     assert call(double, 4).value == 8
 

@@ -19,7 +19,7 @@ SLURM = Path(__file__).parents[2] / "shared/tools/slurm-onebox.sh"
 CURATE = str(Path(sys.executable).with_name("curate"))
 DASK = (sys.executable, "-m", "dask")
 TASK = "Task04_Hippocampus"
-CASES = 6
+CASES = 4
 
 pytestmark = pytest.mark.slow
 
@@ -45,6 +45,9 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hosts")
     run_curate("demo", folder, "--task", TASK, "--cases", str(CASES))
     run_curate("init", folder / "ws", "--key", folder / "truth/demo.key")
+    settings = folder / "ws/curate.yaml"
+    unscreened = "burned_in: {unscreened: a phantom without text}"
+    settings.write_text(settings.read_text().replace("burned_in: screen", unscreened))
     run_curate("index", folder / "source", "-w", folder / "ws")
     run_curate("plan", "-w", folder / "ws")
     shutil.copytree(folder / "ws", folder / "alone")

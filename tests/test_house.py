@@ -30,6 +30,7 @@ LARGEST_MEDIAN = 10
 MOST_PARAMETERS = 6
 
 MIRRORLESS_TESTS = {
+    "test_kills.py": "a small size of benchmarks/cluster/kills.py",
     "test_hosts.py": "clusters of several hosts: a batch system, two zones, a network that is cut",
     "test_acceptance.py": "the consumers that a release must work for",
     "test_deterministic.py": "the same bytes for any number of workers, time zone and order",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -77,9 +78,8 @@ def put(store: Path, entry: str, record: Mapping[str, Json], files: Mapping[str,
         for part, content in files.items():
             write_bytes(staging / {**_FILES, **_BESIDE}[part], content)
         write_bytes(staging / RECORD, canonical(dict(record)))
-        if target.exists():
+        while not _take_place(staging, target):
             _remove(target, temporary_name(target.parent))
-        staging.rename(target)
         flush_folder(target.parent)
 
 
@@ -94,9 +94,23 @@ def actions(store: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
             yield f"{path.parent.parent.name}/{path.parent.name}", document
 
 
+def _take_place(staging: Path, target: Path) -> bool:
+    """Give a folder its name, unless something stands there: a run that was given up may still be at this case."""
+    try:
+        staging.rename(target)
+    except OSError as fault:
+        if fault.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    return True
+
+
 def _remove(target: Path, grave: Path) -> None:
-    """Take an entry away in one step, then delete it."""
-    target.rename(grave)
+    """Take an entry away in one step, then delete it; gone already is as well."""
+    try:
+        target.rename(grave)
+    except FileNotFoundError:
+        return
     for file in grave.iterdir():
         file.unlink()
     grave.rmdir()

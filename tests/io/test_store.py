@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -137,3 +138,27 @@ def test_the_record_is_canonical_bytes(tmp_path: Path) -> None:
     put(tmp_path)
 
     assert (tmp_path / ENTRY / "record.json").read_bytes() == canonical(RECORD)  # type: ignore[arg-type]
+
+
+def test_two_runs_that_end_the_same_case_at_once_leave_one_whole_entry(tmp_path: Path) -> None:
+    failures: list[BaseException] = []
+
+    def end_it() -> None:
+        try:
+            for _ in range(30):
+                store.put(
+                    tmp_path, "ab/abc", {"image": None, "label": None}, {"image": b"voxels", "action": b"{}"}
+                )
+        except OSError as fault:
+            failures.append(fault)
+
+    runs = [Thread(target=end_it) for _ in range(3)]
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join()
+    assert failures == []
+    assert sorted(path.name for path in (tmp_path / "ab").iterdir()) == ["abc"]
+    assert sorted(path.name for path in (tmp_path / "ab/abc").iterdir()) == [
+        "action.json", "image.nii.gz", "record.json",
+    ]  # fmt: skip

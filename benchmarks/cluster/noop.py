@@ -1,0 +1,117 @@
+"""What the running of cases costs beside the cases: nothing to do, and nothing left to do.
+
+    python benchmarks/cluster/noop.py [--empty 20000] [--finished 1000] [--workers 2]
+
+The first part hands cases to workers that are refused as soon as they are opened, and takes the processor time of the
+command, in which the scheduler lives, and its memory after a quarter and after all of them. The second builds phantom
+cases and runs the same line again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from pipeline import cluster
+from pipeline.case import Request
+from pipeline.io.workspace import create
+
+BIN = Path(sys.executable).parent
+TASK = "Task04_Hippocampus"
+
+_WAIT_FOR_ALL = """
+import ctypes, os, resource, subprocess, sys
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+subprocess.run(sys.argv[1:], check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+while True:
+    try:
+        os.wait()
+    except ChildProcessError:
+        break
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_utime + used.ru_stime)
+"""
+
+
+def memory() -> int:
+    """Resident memory of this process in KiB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() // 1024
+
+
+def empty(folder: Path, count: int, workers: int) -> None:
+    """Print what one empty case costs in the command and its scheduler, and how their memory grows."""
+    workspace = create(folder / "empty")
+    requests = [Request(str(folder / "none"), "Task99_None", f"none_{number}", 0) for number in range(count)]
+    ended, after_a_quarter, start = 0, 0, time.process_time()
+    first = 0.0
+    for _ in cluster.run_cases(
+        requests,
+        workers=workers,
+        workspace=workspace,
+        runs=workspace.runs / "run",
+        told=lambda case, stage: None,
+    ):
+        ended += 1
+        first = first or time.process_time() - start
+        if ended == count // 4:
+            after_a_quarter = memory()
+    spent = time.process_time() - start
+    print(
+        f"{ended} empty cases on {workers} workers: {1000 * spent / count:.3f} ms of client and scheduler a case"
+    )
+    print(f"  of it {first:.2f} s until the first case ended")
+    print(f"  memory {after_a_quarter // 1024} MiB after a quarter, {memory() // 1024} MiB after all")
+
+
+def spent_by(*words: str | Path) -> float:
+    """Processor seconds of a command and of all that it started: orphans are waited for too, such as fork servers."""
+    done = subprocess.run(
+        [sys.executable, "-c", _WAIT_FOR_ALL, *map(str, words)], check=True, capture_output=True, text=True
+    )
+    return float(done.stdout)
+
+
+def finished(folder: Path, count: int, workers: int) -> None:
+    """Print what a rerun of a finished build costs beside the build."""
+    curate, workspace = BIN / "curate", folder / "ws"
+    for words in (
+        ("demo", folder, "--task", TASK, "--cases", count),
+        ("init", workspace, "--key", folder / "truth/demo.key"),
+    ):
+        subprocess.run([curate, *map(str, words)], check=True, capture_output=True)
+    # A build that does not search for lettering is the cheaper one, so the share of a rerun is the larger.
+    settings = workspace / "curate.yaml"
+    unscreened = "burned_in: {unscreened: a phantom without text}"
+    settings.write_text(settings.read_text().replace("burned_in: screen", unscreened))
+    subprocess.run([curate, "index", folder / "source", "-w", workspace], check=True, capture_output=True)
+    # Of more cases than there are published names the others are refused.
+    subprocess.run([curate, "plan", "-w", workspace], check=False, capture_output=True)
+    build = spent_by(curate, "build", "-w", workspace, "--workers", str(workers))
+    again = spent_by(curate, "build", "-w", workspace, "--workers", str(workers))
+    print(
+        f"{count} cases: build {build:.1f} s of processor, again {again:.2f} s: {100 * again / build:.2f} %"
+    )
+
+
+def main() -> None:
+    """Print both parts."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--empty", type=int, default=20_000)
+    parser.add_argument("--finished", type=int, default=1000)
+    parser.add_argument("--workers", type=int, default=2)
+    wanted = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if wanted.empty:
+            empty(Path(folder), wanted.empty, wanted.workers)
+        if wanted.finished:
+            finished(Path(folder), wanted.finished, wanted.workers)
+
+
+if __name__ == "__main__":
+    main()
