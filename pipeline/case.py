@@ -19,6 +19,7 @@ from pipeline.io import annotation, nifti, store
 from pipeline.io.dicom import read_dataset
 from pipeline.io.document import canonical, read_line_at
 from pipeline.io.imagefile import read_image
+from pipeline.io.picture import png
 from pipeline.io.policy import load_policy
 from pipeline.io.ruleset import canonical_form
 from pipeline.io.source import read_refs
@@ -28,10 +29,10 @@ from pipeline.model.errors import CurationError, ExposureError, LabelError, Sour
 from pipeline.model.exposure import Screening
 from pipeline.model.identified import Identified, Key, source_token
 from pipeline.model.plan import CasePlan, LabelSource
-from pipeline.model.record import Finished, Json, Note, Outcome, Refusal, Step
-from pipeline.model.rules import Channel, TaskRules
+from pipeline.model.record import Finished, Json, Note, Outcome, Refusal, Step, decimals
+from pipeline.model.rules import Channel, Label, LabelClass, TaskRules
 from pipeline.model.series import Kind, SourceRef
-from pipeline.model.volume import Annotation, Grid, Volume
+from pipeline.model.volume import Annotation, Grid, Move, Quantity, Volume, value_name
 from pipeline.pixelgate import Gate, screen_slices, screen_volume
 from pipeline.stages.accept import accept
 from pipeline.stages.align import align
@@ -43,12 +44,14 @@ from pipeline.stages.label import label
 from pipeline.stages.orient import orient
 from pipeline.stages.quantify import quantify
 from pipeline.stages.rasterise import rasterise
+from pipeline.stages.register import register
 from pipeline.stages.scale import scale
+from pipeline.stages.strip import strip
 from pipeline.stages.unfold import unfold
 
 ROOMS = {
     "deidentify": 1, "accept": 1, "screen": 1, "convert": 2, "orient": 1, "align": 1, "fix": 1, "scale": 1,
-    "rasterise": 1, "label": 1, "check": 1,
+    "rasterise": 1, "label": 1, "check": 1, "register": 1, "strip": 1,
 }  # fmt: skip
 """Version of what each room does to voxels or notes: raise it when its golden bytes change."""
 
@@ -58,7 +61,10 @@ _RECORD = 2
 LABEL = "label"
 """What notes, links and the door call the label, beside the channels by name."""
 
-_DECIDES = ("name", "quantity", "values", "scale", "geometry", "padding")
+BRAIN_MASK, ATLAS = "brain_mask", "atlas"
+"""What they call what a curator gives where the rules ask for it."""
+
+_DECIDES = ("name", "quantity", "values", "scale", "geometry", "padding", "registration")
 """What of a channel's rules decides its voxels, once its series is chosen."""
 
 _EXTRAS = ("rapidocr", "onnxruntime")
@@ -161,6 +167,8 @@ class Order:
             "sources": {name: [ref.digest for ref in refs] for name, refs in self.plan.channels.items()},
             "frames": {name: [list(slice_) for slice_ in found] for name, found in self.plan.frames.items()},
             "label_source": None if self.plan.label is None else dict(self.plan.label.digests()),
+            "given": {name: dict(source.digests()) for name, source in self.plan.given.items()},
+            "brain_mask": None if rules.brain_mask is None else rules.brain_mask.model_dump_json(),
         }  # fmt: skip
 
     def _pixels(self) -> dict[str, Json]:
@@ -176,6 +184,7 @@ class Order:
         rules = canonical_form(self.rules)
         channels: list[Any] = rules["channels"]  # type: ignore[index,call-overload,assignment]  # rules are an object
         plan = self.plan
+        given = (ATLAS, BRAIN_MASK)
         return {
             "format": "curate-action/1", "record": _RECORD, "task": plan.task, "case": plan.case,
             "subset": plan.subset,
@@ -186,11 +195,14 @@ class Order:
             **self._pixels(),
             "policy": self.policy.digest, "software": software(), "sources": self.links(),
             "frames": {name: [list(slice_) for slice_ in found] for name, found in plan.frames.items()},
+            **{name: rules[name] for name in given if name in rules},  # type: ignore[index,operator,call-overload]
         }  # fmt: skip
 
     def links(self) -> dict[str, Json]:
-        """Return the keyed digests of the sources of each channel and the label."""
-        found: dict[str, Json] = {name: _keyed(self, refs) for name, refs in self.plan.channels.items()}
+        """Return the keyed digests of the sources of each channel, the label, and what else was given."""
+        given = {name: source.refs for name, source in self.plan.given.items()}
+        files = {**self.plan.channels, **given}
+        found: dict[str, Json] = {name: _keyed(self, refs) for name, refs in files.items()}
         if self.plan.label is not None:
             found[LABEL] = _keyed(self, self.plan.label.refs)
         return found
@@ -200,6 +212,10 @@ class Order:
         source = self.plan.label
         if about == LABEL and source is not None:
             return _let_label_in(self, source, journal)
+        if about == BRAIN_MASK:
+            return LetIn(journal.keep(_read_mask(self.plan.given[about]), about))
+        if about == ATLAS:
+            return LetIn(_read_atlas(self.plan.given[about]))
         channel = next(channel for channel in self.rules.channels if channel.name == about)
         journal.enter("deidentify")
         if self.rules.source is not None:
@@ -214,6 +230,8 @@ class Journal:
         self._tell = tell
         self.stage = "open"
         self.notes: list[dict[str, Json]] = []
+        self.pictures: dict[str, bytes] = {}
+        """What a room shows to whoever reviews the case: file name -> PNG."""
 
     def enter(self, stage: str) -> None:
         """Say which room comes now; a refusal will name it."""
@@ -239,17 +257,20 @@ def walk(order: Admissible, journal: Journal) -> tuple[tuple[Volume, ...], Volum
         acquired[channel.name] = (volume.grid, frame)
         journal.enter("orient")
         channels[channel.name] = journal.keep(orient(volume), channel.name)
-    reference = channels[order.rules.channels[0].name].grid
     drawn_on = order.rules.label.channel or order.rules.channels[0].name
     drawing = _draw(order, acquired[drawn_on], journal)
+    frames = {name: frame for name, (_, frame) in acquired.items()}
+    moves, reference = _moves(order, channels, frames, journal)
     journal.enter("align")
     for name, volume in channels.items():
-        _same_frame(acquired[name][1], acquired[order.rules.channels[0].name][1], name)
-        channels[name] = journal.keep(align(volume, reference), name)
+        channels[name] = journal.keep(align(moves[name].volume(volume), reference), name)
     labelled = None
     if drawing is not None:
         journal.enter("label")
-        labelled = journal.keep(label(drawing, reference, order.rules.label), "label")
+        moved = moves[drawn_on].annotation(drawing)
+        labelled = journal.keep(label(moved, reference, order.rules.label), "label")
+    if BRAIN_MASK in order.plan.given:
+        channels = _stripped(order, channels, moves, reference, journal)
     if order.plan.half_turn is not None:
         journal.enter("fix")
         channels = {
@@ -264,6 +285,66 @@ def walk(order: Admissible, journal: Journal) -> tuple[tuple[Volume, ...], Volum
     note = check(image, labelled, channels=rules.channels, classes=rules.label.classes)
     journal.keep_note(note, "image")
     return image, labelled
+
+
+def _moves(
+    order: Admissible, channels: Mapping[str, Volume], frames: Mapping[str, str], journal: Journal
+) -> tuple[dict[str, Move], Grid]:
+    """Return how each channel is moved, and the grid that all are brought onto."""
+    first, *others = order.rules.channels
+    reference = channels[first.name]
+    moves = {first.name: Move()}
+    for channel in others:
+        rule, is_other = channel.registration, _is_other(frames[channel.name], frames[first.name])
+        if rule is not None and (is_other or rule.when == "always"):
+            moves[channel.name] = _registered(channels[channel.name], reference, channel.name, journal)
+        else:
+            _same_frame(frames[channel.name], frames[first.name], channel.name)
+            moves[channel.name] = Move()
+    if ATLAS not in order.plan.given:
+        return moves, reference.grid
+    journal.enter("register")
+    atlas: Volume = order.let_in(ATLAS, journal).value
+    onto = _registered(reference, atlas, first.name, journal, facts={"atlas_affine": decimals(atlas.affine)})
+    return {name: onto.after(move) for name, move in moves.items()}, atlas.grid
+
+
+def _registered(
+    moving: Volume, fixed: Volume, name: str, journal: Journal, *, facts: Mapping[str, Json] | None = None
+) -> Move:
+    """Return the move of a channel onto an image, having shown and noted it."""
+    journal.enter("register")
+    step = register(moving, fixed)
+    picture = png(step.value.picture)
+    journal.pictures[f"register-{re.sub('[^A-Za-z0-9]+', '-', name)}.png"] = picture
+    journal.keep_note(Note(step.note.stage, {**step.note.facts, **(facts or {})}), name)
+    return step.value.move
+
+
+def _read_atlas(source: LabelSource) -> Volume:
+    """Return the reference image that the curator gave, in RAS+."""
+    blob, *others = read_refs(source.refs)
+    name = source.ref.member or source.ref.path
+    stored = read_image(blob, name, companion=others[0] if others else None)
+    return orient(accept(stored.value, Quantity.ARBITRARY).value).value
+
+
+def _stripped(
+    order: Admissible, channels: Mapping[str, Volume], moves: Mapping[str, Move], onto: Grid, journal: Journal
+) -> dict[str, Volume]:
+    """Return the channels with 0 outside of the brain mask."""
+    rule = order.rules.brain_mask
+    if rule is None:
+        raise RuntimeError("a brain mask was planned that no rule wants")
+    journal.enter("strip")
+    drawn: Annotation = order.let_in(BRAIN_MASK, journal).value
+    inside = np.logical_or.reduce(list(drawn.masks.values()) or [np.zeros(drawn.grid.shape, np.bool_)])
+    whole = Annotation({value_name(1): inside}, drawn.grid)
+    brain = Label(classes=(LabelClass(value=1, name="brain", from_names=()),), resample=rule.resample)
+    moved = moves[rule.channel or order.rules.channels[0].name].annotation(whole)
+    mask = label(moved, onto, brain)
+    journal.keep_note(Note("strip", mask.note.facts), BRAIN_MASK)
+    return {name: journal.keep(strip(volume, mask.value), name) for name, volume in channels.items()}
 
 
 def _turned(volume: Volume, turn: Mapping[str, str]) -> Step[Volume]:
@@ -393,9 +474,14 @@ def _read_mask(source: LabelSource) -> Step[Annotation]:
     return annotation.read_mask(content[source.ref], source.inside, companion=companion, names=names)
 
 
+def _is_other(first: str, second: str) -> bool:
+    """Whether two frames of reference are said and differ."""
+    return bool(first and second and first != second)
+
+
 def _same_frame(first: str, second: str, what: str) -> None:
     """Refuse two frames of reference: the same millimetres are then not the same place (PS3.3 C.7.4.1)."""
-    if first and second and first != second:
+    if _is_other(first, second):
         raise LabelError("frame-of-reference", wanted="one frame of reference", found="two", where=what)
 
 
@@ -573,7 +659,7 @@ def _make(begun: Begun, journal: Journal) -> None:
     files = encode(image, labelled)
     record = _record(order, journal, labelled, files)
     contents = {name: file.content for name, file in files.items()}
-    contents["action"] = canonical(order.inputs())
+    contents |= {"action": canonical(order.inputs()), **journal.pictures}
     store.put(begun.store, begun.entry, record, contents)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -349,6 +349,9 @@ def _export_labels(
     exported: Exported,
 ) -> None:
     """Write the masks of each label object whose image was written; mask files are labels already."""
+    subjects: dict[str, set[str]] = defaultdict(set)
+    for stack in grouping.stacks:
+        subjects[stack.series_uid].add(stack.subject)
     for label in grouping.labels:
         if grids is None or label.kind is Kind.MASK:
             exported.fates.append((label, "no-case-wants-it"))
@@ -360,6 +363,10 @@ def _export_labels(
                 found = "none of them" if not referred else "several of them"
                 raise LabelError(
                     "label-other-image", wanted="a label drawn on one written series", found=found
+                )
+            if label.text("PatientID") not in ("", *subjects[referred[0]]):
+                raise LabelError(
+                    "label-other-patient", wanted="a drawing of the images' patient", found="another's"
                 )
             _write_masks(label, folder / name, grids[referred[0]][1:], door)
             exported.fates.append((label, "used"))

@@ -333,7 +333,8 @@ def _draft(loaded: LoadedRules, survey: _Survey, tables: Sequence[CaseTable], de
     for row in (row for table in tables for row in table.rows_of(rules)):
         # A line may name a file whatever subject its path says, so what is adopted is looked at together.
         rows[0 if adopted is not None else dealt.number_of(row.subject)].append(row)
-    wanted = {row.cells.get("label", "") for own in rows.values() for row in own} - {""}
+    columns = ("label", "brain_mask")
+    wanted = {row.cells.get(column, "") for own in rows.values() for row in own for column in columns} - {""}
     named: dict[str, list[SourceFile]] = defaultdict(list)
     for label in labels if wanted else ():
         names = label_names(label)
@@ -399,14 +400,20 @@ def _from_table(row: TableRow, studies: Sequence[Candidate], draft: Draft, key: 
     """Return a table's line with the stacks of its subject or study; a named label may lie anywhere."""
     meant = [study for study in studies if row.means(study)] or _named_by(row, studies)
     near = tuple(label for study in meant for label in study.labels)
-    cell = row.cells.get("label", "")
+    if row.cells.get("label"):
+        near = ()
     return Candidate(
         key.token("candidate", "\x00".join((row.task, row.case))),
         row.subject,
         tuple(stack for study in meant for stack in study.stacks),
-        tuple(draft.named.get(cell.strip("/"), ())) if cell else near,
+        (*(_named_labels(row, "label", draft) or near), *_named_labels(row, "brain_mask", draft)),
         row.cells,
     )
+
+
+def _named_labels(row: TableRow, column: str, draft: Draft) -> tuple[SourceFile, ...]:
+    """Return the labels that a cell of a table's line names, none where it is empty."""
+    return tuple(draft.named.get(row.cells.get(column, "").strip("/"), ()))
 
 
 def _named_by(row: TableRow, studies: Sequence[Candidate]) -> list[Candidate]:
@@ -583,11 +590,7 @@ def _line(draft: Draft, candidate: Candidate, choice: Choice | CurationError, ke
         choice = SelectionError("no-label", wanted="a label for a training case", found="none")
     if isinstance(choice, CurationError):
         return Refusal.of(choice, task=draft.task, case=case, stage="plan")
-    label = None
-    if choice.label is not None:
-        found = draft.beside.get(choice.label.ref, Beside())
-        data, names = (None if file is None else file.ref for file in (found.data, found.names))
-        label = LabelSource(choice.label.kind, choice.label.ref, choice.label.inside, data, names)
+    label = None if choice.label is None else _source(choice.label, draft)
     parts = {name: refs_and_frames(stack) for name, stack in choice.channels.items()}
     return CasePlan(
         task=draft.task,
@@ -600,7 +603,22 @@ def _line(draft: Draft, candidate: Candidate, choice: Choice | CurationError, ke
         half_turn=_turn(draft.loaded, case, choice),
         warnings=tuple(choice.warnings),
         voxels={name: voxels_of(stack) for name, stack in choice.channels.items()},
+        given=_given(draft, choice),
     )
+
+
+def _source(label: SourceFile, draft: Draft) -> LabelSource:
+    """Return a label with what lies beside it."""
+    found = draft.beside.get(label.ref, Beside())
+    data, names = (None if file is None else file.ref for file in (found.data, found.names))
+    return LabelSource(label.kind, label.ref, label.inside, data, names)
+
+
+def _given(draft: Draft, choice: Choice) -> dict[str, LabelSource]:
+    """Return what the rules want beside images and label."""
+    given = {} if choice.brain_mask is None else {"brain_mask": _source(choice.brain_mask, draft)}
+    atlas = draft.loaded.atlas
+    return given if atlas is None else {**given, "atlas": LabelSource(Kind.MASK, atlas, atlas.path)}
 
 
 def _turn(loaded: LoadedRules, case: str, choice: Choice) -> Mapping[str, str] | None:
@@ -640,6 +658,7 @@ def _verdicts(
         used = {ref: name for name, refs in line.channels.items() for ref in refs}
         if line.label is not None:
             used[line.label.ref] = "label"
+        used |= {source.ref: name for name, source in line.given.items()}
     else:
         wanted = [
             stack for stack in candidate.stacks if is_wanted(draft.loaded.rules, stack)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom.sr._concepts_dict import concepts
 
 from pipeline.demo import make
 from pipeline.io.dicom import FACT_KEYWORDS, is_dicom, read_header
@@ -498,3 +499,25 @@ def test_the_guide_explains_every_key() -> None:
     )
 
     assert [key for key in sorted(keys) if f"`{key}`" not in guide] == []
+
+
+# Codes
+
+
+MEANINGS = {
+    "edema": "edema", "non-enhancing tumor": "necrosis", "left atrium": "left atrium", "liver": "liver",
+    "PZ": "peripheral", "TZ": "transition zone", "pancreas": "pancrea", "spleen": "splen",
+    "Vessel": "vascular|vein|vessel",
+    "cancer": "tumor|neoplasm", "Tumour": "tumor|neoplasm", "colon cancer primaries": "tumor|neoplasm",
+}  # fmt: skip
+"""Class -> what PS3.16, as pydicom carries it, calls its codes."""
+
+
+@pytest.mark.parametrize("task", sorted(RULES))
+def test_every_code_means_in_dicom_what_its_class_means(task: str) -> None:
+    said = {code: meaning for names in concepts["SCT"].values() for code, (meaning, _) in names.items()}
+    for item in RULES[task].label.classes:
+        for code in item.from_codes:
+            scheme, _, value = code.partition(":")
+            assert scheme == "SCT"
+            assert re.search(MEANINGS[item.name], said[value], re.IGNORECASE), (item.name, said[value])

@@ -44,12 +44,21 @@ def check_notes(line: Mapping[str, Any], manifest: Manifest, spot: Spot) -> None
         if {"convert", "orient"} <= set(notes):
             _check_orient_note(notes["orient"], notes["convert"], spot)
         if channel.name == names[0] and "orient" in notes:
-            last = _affine_of(notes["orient"], "affine_after").astype(np.float32)
+            atlas = notes.get("register", {}) if "atlas" in _rules(manifest) else {}
+            last = _affine_of(
+                *((atlas, "atlas_affine") if atlas else (notes["orient"], "affine_after"))
+            ).astype(np.float32)
             if not np.array_equal(last, _affine_of(line["image"], "affine").astype(np.float32)):
                 spot.report("orient", wanted="the affine that orient left", found="another in the image")
-    _check_sources(line, names, spot)
+    _check_sources(line, [*names, *sorted({"atlas", "brain_mask"} & set(_rules(manifest)))], spot)
     _check_withheld(line, spot)
     _check_turns([note for note in line["notes"] if note["stage"] == "fix"], line, manifest, spot)
+
+
+def _rules(manifest: Manifest) -> Mapping[str, Any]:
+    """Return the rules document of the header, nothing when it is none."""
+    document = manifest.header["rules"]["document"]
+    return document if isinstance(document, dict) else {}
 
 
 def _check_sources(line: Mapping[str, Any], names: Sequence[str], spot: Spot) -> None:

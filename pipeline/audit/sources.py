@@ -161,9 +161,10 @@ def _private(content: bytes) -> dict[str, Any]:
 def _plan_of(line: Mapping[str, Any]) -> _Plan:
     try:
         sources = {name: [_Source(*ref) for ref in refs] for name, refs in line["channels"].items()}
-        if line["label"] is not None:
-            refs = [line["label"].get(part) for part in ("ref", "data", "names")]
-            sources["label"] = [_Source(*ref) for ref in refs if ref is not None]
+        given = {"label": line["label"], **line.get("given", {})}
+        for name, source in given.items():
+            refs = [source.get(part) for part in ("ref", "data", "names")] if source is not None else []
+            sources |= {name: [_Source(*ref) for ref in refs if ref is not None]} if refs else {}
         frames = {name: [(file, frame) for file, frame in of] for name, of in line.get("frames", {}).items()}
         return _Plan(line["case"], line["subset"], sources, frames)
     except (KeyError, TypeError, AttributeError, ValueError):

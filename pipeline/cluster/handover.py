@@ -18,7 +18,7 @@ from pipeline.io import staging
 from pipeline.io.dicom import hush
 from pipeline.io.workspace import Workspace, open_workspace
 from pipeline.model.errors import CurationError
-from pipeline.model.plan import CasePlan
+from pipeline.model.plan import CasePlan, LabelSource
 from pipeline.model.record import Json, Outcome, Refusal
 from pipeline.model.rules import TaskRules
 from pipeline.model.series import SourceRef
@@ -60,9 +60,9 @@ def open_door(request: Request, folder: str, memory: int | None, tell: Tell) -> 
 
 def _passages(workspace: Workspace, order: Order, folder: Path, tell: Tell) -> dict[str, Json]:
     """Return what the second zone needs to know of each channel and the label, up to the first that is refused."""
-    label = [] if order.plan.label is None else [case.LABEL]
+    beside = [*([] if order.plan.label is None else [case.LABEL]), *order.plan.given]
     passages: dict[str, Json] = {}
-    for about in [*(channel.name for channel in order.rules.channels), *label]:
+    for about in [*(channel.name for channel in order.rules.channels), *beside]:
         journal = Journal(tell)
         try:
             with case.picturing(workspace, order.plan):
@@ -77,11 +77,14 @@ def _passages(workspace: Workspace, order: Order, folder: Path, tell: Tell) -> d
 
 def _without_sources(plan: CasePlan) -> dict[str, Any]:
     """Return a plan that names no file: not its place, not its digest, not its name in an archive."""
-    label = (
-        None if plan.label is None else replace(plan.label, ref=_NOWHERE, inside="", data=None, names=None)
-    )
+    label = None if plan.label is None else _nowhere(plan.label)
+    given = {name: _nowhere(source) for name, source in plan.given.items()}
     channels: dict[str, tuple[SourceRef, ...]] = dict.fromkeys(plan.channels, ())
-    return replace(plan, channels=channels, label=label).to_json()
+    return replace(plan, channels=channels, label=label, given=given).to_json()
+
+
+def _nowhere(source: LabelSource) -> LabelSource:
+    return replace(source, ref=_NOWHERE, inside="", data=None, names=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,8 @@ MOST_VALUES = 1024
 
 _SEGMENT_FIELD = re.compile(r"Segment(\d+)_(Name|LabelValue|Layer|Tags)")
 _TERMINOLOGY = re.compile(r"TerminologyEntry:[^~|]*~[^~|]*~([^~^|]+)\^([^~^|]+)\^")
+_SLICER_PART = "Segmentation_ReferenceImageExtentOffset"
+"""With it 3D Slicer says that a file may hold a part of the image's grid; origin and directions place the part."""
 _LABEL_HEAD = 400
 _LABEL_NAMES = re.compile(rb"[#\s]*ITK-SnAP Label Description File", re.IGNORECASE)
 _LABEL_LINE = re.compile(r'\s*(\d+)(?:\s+[\d.]+){6}\s+"(.*)"\s*')
@@ -116,6 +118,7 @@ def read_mask(
     layers = _as_whole(raster)
     grid = _grid(raster)
     annotation = _annotation(layers, grid, _named(raster, layers, names))
+    annotation = replace(annotation, is_part=_SLICER_PART in raster.fields)
     facts: dict[str, Json] = {
         "source": raster.source,
         "dtype": str(raster.layers.dtype.newbyteorder("=")),

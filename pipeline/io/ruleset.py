@@ -6,6 +6,7 @@ files that it names (`rulecheck`); all that was found is said at once.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -18,6 +19,7 @@ from pipeline.io.strict import at, held_against, model_keys, quoted, suggest
 from pipeline.model.errors import RulesError
 from pipeline.model.record import Json, decimal
 from pipeline.model.rules import PublishedSplit, TaskRules
+from pipeline.model.series import SourceRef
 
 __all__ = ["LoadedRules", "load_rules", "load_task", "rules_schema", "shipped_rules", "suggest"]
 
@@ -39,6 +41,8 @@ class LoadedRules:
     document: Json
     evidence: Mapping[str, str] = field(default_factory=dict)
     """What a half turn names as evidence -> the digest of the file, empty for a reference."""
+    atlas: SourceRef | None = None
+    """The file that `atlas` names."""
 
 
 def shipped_rules() -> Path:
@@ -133,11 +137,23 @@ def _load(path: Path) -> tuple[LoadedRules | None, list[str]]:
     name = at(document.value, ("cases", "published"))
     if isinstance(name, str):
         published, missing = _load_split(path.parent, name, rules)
-    if rules is None or faults or missing:
-        return None, faults + missing
+    atlas, lost = _load_atlas(path.parent, at(document.value, ("atlas", "file")))
+    if rules is None or faults or missing or lost:
+        return None, faults + missing + lost
     form = canonical_form(rules)
     named = {turn.evidence: _evidence_digest(turn.evidence, folders) for turn in rules.half_turns}
-    return LoadedRules(rules, digest_of(canonical(form)), published, form, named), []
+    return LoadedRules(rules, digest_of(canonical(form)), published, form, named, atlas), []
+
+
+def _load_atlas(folder: Path, name: Any) -> tuple[SourceRef | None, list[str]]:
+    """Return the file that a rules file names as its atlas: beside it, or by a full path."""
+    if not isinstance(name, str):
+        return None, []
+    path = (folder / name).resolve()
+    if not path.is_file():
+        return None, [f"$.atlas.file: wanted a file beside the rules, found no {quoted(name)} there"]
+    digest, size = hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size
+    return SourceRef(str(path), None, digest, size), []
 
 
 def _evidence_digest(evidence: str, folders: Sequence[Path]) -> str:

@@ -156,6 +156,10 @@ def _coding(dataset: Dataset, segments: Sequence[_Segment], threshold: float | N
             found="another or none",
             where="segmentation",
         )
+    if str(dataset.get("DimensionOrganizationType") or "").startswith("TILED"):
+        raise LabelError(
+            "label-unsupported", wanted="frames of a volume", found="tiles of a slide", where="segmentation"
+        )
     if threshold is not None and not 0 < threshold <= 1:
         raise ValueError("a threshold is above 0 and at most 1")
     padded = kind == "LABELMAP" and dataset.get("PixelPaddingValue") is not None

@@ -101,6 +101,7 @@ def put_value(folder: Path, value: Sequence[Dataset] | Volume | Annotation) -> d
             "masks": names,
             "codes": {name: list(codes) for name, codes in value.codes.items()},
             "names": dict(value.names),
+            "is_part": value.is_part,
         }
     return {"kind": "instances", "files": [put(folder, write_dataset(dataset)) for dataset in value]}
 
@@ -119,7 +120,7 @@ def get_value(folder: Path, told: Mapping[str, Any]) -> tuple[Dataset, ...] | Vo
         for number, name in enumerate(told["masks"])
     }
     codes = {name: tuple(found) for name, found in told["codes"].items()}
-    return Annotation(masks, Grid(shape, arrays["affine"]), codes, told["names"])
+    return Annotation(masks, Grid(shape, arrays["affine"]), codes, told["names"], told["is_part"])
 
 
 def _packed(arrays: Mapping[str, NDArray[Any]]) -> bytes:

@@ -67,8 +67,8 @@ def is_there(store: Path, entry: str) -> bool:
 def put(store: Path, entry: str, record: Mapping[str, Json], files: Mapping[str, bytes]) -> None:
     """Place a finished case: all its files under a temporary folder, flushed, then renamed into place.
 
-    `files` maps `image`, `label` and `action` to their bytes. What stood there before was not to be trusted (see
-    `find`) or came from a run beside this one, and is replaced.
+    `files` maps `image`, `label` and `action` to their bytes, and pictures (.png) by their own names. What stood
+    there before was not to be trusted (see `find`) or came from a run beside this one, and is replaced.
     """
     target = store / entry
     with refusing_full_disk():
@@ -76,7 +76,7 @@ def put(store: Path, entry: str, record: Mapping[str, Json], files: Mapping[str,
         staging = temporary_name(target.parent)
         staging.mkdir()
         for part, content in files.items():
-            write_bytes(staging / {**_FILES, **_BESIDE}[part], content)
+            write_bytes(staging / {**_FILES, **_BESIDE}.get(part, part), content)
         write_bytes(staging / RECORD, canonical(dict(record)))
         while not _take_place(staging, target):
             _remove(target, temporary_name(target.parent))

@@ -17,7 +17,7 @@ from pipeline.model.rules import TaskRules
 from pipeline.model.series import SourceFile
 
 _REQUIRED = ("task", "case", "subject")
-_OPTIONAL = ("study", "label", "subset", "why", "why_not")
+_OPTIONAL = ("study", "label", "brain_mask", "subset", "why", "why_not")
 """`why` and `why_not` stand in a proposal, for its reader."""
 NOT_CHANNELS = frozenset({*_REQUIRED, *_OPTIONAL})
 """Columns that name no series."""

@@ -171,6 +171,16 @@ _FAULTS = (
         "See `curate doctor` for decoders; fetch the file again.",
     ),
     Fault(
+        "registration-worse",
+        "The search for a rigid move ended no better than it began.",
+        "Look at the two images: they may be of different regions. A case table names others.",
+    ),
+    Fault(
+        "brain-mask-missing",
+        "The rules want a brain mask, and the case has none.",
+        "Put one beside the images, or name it in the case table's `brain_mask` column.",
+    ),
+    Fault(
         "image-unsupported",
         "An image that is no longer DICOM is of a kind that is not read, or its header and voxels disagree.",
         "Write it again as NIfTI, NRRD or MetaImage with three axes in space, in millimetres.",
@@ -275,6 +285,11 @@ _FAULTS = (
         "label-not-whole",
         "The label holds values that are not whole numbers.",
         "Export it without interpolation.",
+    ),
+    Fault(
+        "label-other-patient",
+        "The drawing bears another Patient ID than the image.",
+        "Ask for the drawing of this patient; if it is, have its identifiers corrected where it was made.",
     ),
     Fault(
         "label-other-image",

@@ -41,6 +41,7 @@ class Choice:
     channels: Mapping[str, Stack]
     label: SourceFile | None
     warnings: Sequence[str]
+    brain_mask: SourceFile | None = None
 
 
 def refs_and_frames(stack: Stack) -> tuple[tuple[SourceRef, ...], tuple[tuple[int, int], ...]]:
@@ -54,7 +55,8 @@ def refs_and_frames(stack: Stack) -> tuple[tuple[SourceRef, ...], tuple[tuple[in
 def voxels_of(stack: Stack) -> int:
     """Return rows x columns x slices of a stack, as its headers say."""
     rows, columns = (int(stack.facts.get(name) or 0) for name in ("Rows", "Columns"))
-    return rows * columns * len(stack.files)
+    # A file that is no longer DICOM holds all slices of its volume.
+    return rows * columns * int(stack.facts.get("slices") or len(stack.files))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,8 @@ class CasePlan:
     warnings: Sequence[str]
     voxels: Mapping[str, int] = field(default_factory=dict)
     """Channel -> rows x columns x slices; an estimate of what the case needs, nothing that decides its bytes."""
+    given: Mapping[str, LabelSource] = field(default_factory=dict)
+    """What the curator gives beside images and label, where the rules ask for it: `brain_mask`, `atlas`."""
 
     def memory_need(self) -> int:
         """Return how many bytes of memory the case needs at most, estimated from its number of voxels."""
@@ -135,6 +139,7 @@ class CasePlan:
             "half_turn": None if self.half_turn is None else dict(self.half_turn),
             "warnings": list(self.warnings),
             "voxels": dict(self.voxels),
+            "given": {name: source.to_json() for name, source in self.given.items()},
         }
 
     @classmethod
@@ -148,4 +153,5 @@ class CasePlan:
         return cls(
             line["task"], line["case"], line["subset"], line["subject"], channels, frames, label,
             line["half_turn"], tuple(line["warnings"]), line["voxels"],
+            {name: LabelSource.from_json(source) for name, source in line["given"].items()},
         )  # fmt: skip

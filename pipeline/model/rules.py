@@ -230,6 +230,16 @@ class BurnedIn(Rule):
     why: str = Field(min_length=10, description="Why the covered places hold nothing that is needed.")
 
 
+class Registration(Rule):
+    """A channel is moved rigidly onto the first one before it is interpolated."""
+
+    when: Literal["other_frame", "always"] = Field(
+        "other_frame",
+        description="`other_frame`: only where the frames of reference differ; `always`: whatever the headers say.",
+    )
+    why: str = Field(min_length=10, description="Why the headers' millimetres do not suffice.")
+
+
 class Channel(Rule):
     """One image of a case: which series it is, what its numbers mean, how they are scaled."""
 
@@ -249,6 +259,9 @@ class Channel(Rule):
     window: Annotated[tuple[Number, Number], AfterValidator(_is_range)] | None = Field(
         None,
         description="Values that reviewers see as black and white; None: soft tissue in CT, else the channel's own.",
+    )
+    registration: Registration | None = Field(
+        None, description="Move the channel rigidly onto the first one; None: another frame is refused."
     )
     expected: dict[str, Envelope] = Field(
         default_factory=dict,
@@ -301,6 +314,9 @@ class Label(Rule):
     """How the expert's drawing becomes the label."""
 
     channel: str | None = Field(None, description="Channel on which it was drawn; None: the first one.")
+    file: Regex | None = Field(
+        None, description="Found in the path below SOURCE of a mask that is a label; None: any may be one."
+    )
     classes: tuple[LabelClass, ...] = Field(min_length=1)
     ignore: tuple[Regex, ...] = Field((), description="ROI and segment names to leave out.")
     threshold: Number | None = Field(
@@ -326,6 +342,25 @@ class Label(Rule):
         if set(self.precedence) - set(names):
             raise ValueError("wanted precedence to name classes of the label")
         return self
+
+
+class Atlas(Rule):
+    """A reference image that the first channel is moved onto; its grid becomes that of the case."""
+
+    file: str = Field(
+        min_length=3, description="NIfTI, NRRD or MetaImage: a path beside the rules, or a full one."
+    )
+    why: str = Field(min_length=10, description="Why the images of the task lie in another's frame.")
+
+
+class BrainMask(Rule):
+    """A mask given by the curator, outside of which every channel becomes 0."""
+
+    file: Regex = Field(description="Found in the mask's path below SOURCE; such a file is no label.")
+    channel: str | None = Field(None, description="Channel whose grid it lies on; None: the first one.")
+    resample: Resample | None = Field(
+        None, description="Take a mask on another grid, by the nearest voxel; None: it is refused."
+    )
 
 
 class HalfTurn(Rule):
@@ -422,11 +457,44 @@ class TaskRules(Rule):
     )
     label: Label
     source: Source | None = Field(None, description="Images that are no longer DICOM; None: they are DICOM.")
+    atlas: Atlas | None = Field(
+        None, description="What the case is moved onto; None: it stays in its own frame."
+    )
+    brain_mask: BrainMask | None = Field(
+        None, description="Mask outside of which is 0; None: nothing is masked."
+    )
     half_turns: tuple[HalfTurn, ...] = ()
     burned_in: BurnedIn | None = Field(
         None, description="What is done where text is found in the pixels; None: the case is refused."
     )
     about: About
+
+    @model_validator(mode="after")
+    def _moves_what_may_be_moved(self) -> TaskRules:
+        first, *others = self.channels
+        drawn_on = next((c for c in others if c.name == self.label.channel), first)
+        if first.registration is not None:
+            raise ValueError("wanted no registration of the first channel: the others are moved onto it")
+        if self.source is not None and any(
+            c.registration and c.registration.when != "always" for c in others
+        ):
+            raise ValueError(
+                "wanted registration with when: always, because files name no frame of reference"
+            )
+        if (self.atlas or drawn_on.registration) and self.label.resample is None:
+            raise ValueError(
+                "wanted label.resample, because the label moves with the channel it was drawn on"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _masks_what_may_be_masked(self) -> TaskRules:
+        mask = self.brain_mask
+        if mask is not None and any(c.quantity.is_quantitative for c in self.channels):
+            raise ValueError("wanted brain_mask with arbitrary units only: in a quantity 0 is a value")
+        if mask is not None and mask.channel not in (None, *(c.name for c in self.channels)):
+            raise ValueError("wanted brain_mask.channel to name a channel")
+        return self
 
     @model_validator(mode="after")
     def _asks_what_can_be_known(self) -> TaskRules:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -243,14 +243,41 @@ class Annotation:
     `masks` maps a name (ROI name, segment label, or `value N` of a label map) to a boolean array of the
     grid's shape (I, J, K). Masks may overlap. `codes` gives a mask's codes, `SCHEME:VALUE`, where it has any;
     `names` the name as drawn where the mask's own is another, because several share it (`distinct_names`).
+    `is_part` says that the grid may be a part of the image's, as whoever drew it declared.
     """
 
     masks: Mapping[str, npt.NDArray[np.bool_]]
     grid: Grid
     codes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
+    is_part: bool = False
 
     def __post_init__(self) -> None:
         for mask in self.masks.values():
             if mask.shape != self.grid.shape or mask.dtype != np.bool_:
                 raise ValueError("every mask is boolean and has the grid's shape")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Move:
+    """How an image is placed anew without a change to its voxels: an affine from RAS+ mm to RAS+ mm, rigid."""
+
+    affine: Affine = field(default_factory=lambda: np.eye(4))
+
+    def after(self, first: Move) -> Move:
+        """Return the move that does `first`, then this one."""
+        return Move(self.affine @ first.affine)
+
+    def volume(self, volume: Volume) -> Volume:
+        """Return a volume at its new place; itself where nothing moves."""
+        return volume if self._is_still else replace(volume, affine=self.affine @ volume.affine)
+
+    def annotation(self, drawn: Annotation) -> Annotation:
+        """Return a drawing that moves with its image."""
+        if self._is_still:
+            return drawn
+        return replace(drawn, grid=Grid(drawn.grid.shape, self.affine @ drawn.grid.affine))
+
+    @property
+    def _is_still(self) -> bool:
+        return np.array_equal(self.affine, np.eye(4))

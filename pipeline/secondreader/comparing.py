@@ -42,6 +42,12 @@ class Reason(StrEnum):
     """SimpleITK ignores a Modality LUT sequence."""
     REAL_WORLD_VALUES = "real-world-values"
     """SimpleITK ignores Real World Value Mappings, which a rule chose."""
+    FILE = "file"
+    """The source is no longer DICOM: there is nothing that both readers could make of it differently."""
+    MOVED = "moved"
+    """A rule had the channel registered; where it lies was found by a search, not by a header."""
+    MASKED = "masked"
+    """A rule had what lies outside of a given mask set to 0."""
     TILES = "tiles"
     """A mosaic or grid is one tall picture to SimpleITK."""
     STORED_BITS = "stored-bits"
@@ -139,7 +145,13 @@ def _reason(notes: Mapping[str, Mapping[str, Any]]) -> Reason | None:
         return Reason.REAL_WORLD_VALUES
     if any("lut" in part for part in convert.get("rescale", ())):
         return Reason.MODALITY_LUT
-    return None
+    if convert.get("values") == "as stored":
+        return Reason.FILE
+    return next((reason for stage, reason in _CHANGED.items() if stage in notes), None)
+
+
+_CHANGED = {"register": Reason.MOVED, "strip": Reason.MASKED}
+"""Room, done only by rule -> why its voxels are not those of the source."""
 
 
 def _wanted(files: Sequence[Path], frames: Sequence[tuple[int, int]]) -> list[Slice]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline.model.rules import (
@@ -51,7 +51,7 @@ def explain(rules: TaskRules, published: PublishedSplit | None = None) -> str:
         ("Burned-in text (screen)", _burned_in(rules.burned_in)),
         ("Conversion (convert)", _conversion(rules.channels) if rules.source is None else _ACCEPTANCE),
         ("Orientation (orient)", _ORIENTATION),
-        ("Alignment (align)", _alignment(rules.channels)),
+        ("Alignment (register, align, strip)", _alignment(rules)),
         ("Half turns (fix)", _half_turns(rules.half_turns)),
         ("Scaling (scale)", _scaling(rules.channels)),
         ("Label (rasterise, label)", _label(rules.label, rules.channels)),
@@ -268,14 +268,34 @@ def _geometry(name: str, rule: Geometry) -> str:
     return f"But in `{name}`, {what} are interpolated linearly onto an even grid. Why: {rule.why.strip()}"
 
 
-def _alignment(channels: Sequence[Channel]) -> str:
-    if len(channels) == 1:
-        return "There is one channel; nothing is resampled."
-    first, *others = [f"`{channel.name}`" for channel in channels]
-    return (
-        f"{first} is the reference grid. {_listed(others)} {'is' if len(others) == 1 else 'are'} brought onto it by "
-        "linear interpolation where the grid differs, and left untouched where it does not."
-    )
+def _alignment(rules: TaskRules) -> str:
+    first, *others = [f"`{channel.name}`" for channel in rules.channels]
+    text = "There is one channel; nothing is resampled." if not others and rules.atlas is None else ""
+    if others:
+        text = (
+            f"{first} is the reference grid. {_listed(others)} {'is' if len(others) == 1 else 'are'} brought onto it "
+            "by linear interpolation where the grid differs, and left untouched where it does not."
+        )
+    return " ".join([text, *_moves(rules)]).strip()
+
+
+def _moves(rules: TaskRules) -> Iterator[str]:
+    """Yield what is registered and masked."""
+    for channel in rules.channels:
+        if channel.registration is not None:
+            rule = channel.registration
+            when = "always" if rule.when == "always" else "where its frame of reference is another"
+            yield (
+                f"`{channel.name}` is first moved rigidly onto `{rules.channels[0].name}`, {when}, by mutual "
+                f"information; a move that ends worse than it began is refused. Why: {rule.why.strip()}"
+            )
+    if rules.atlas is not None:
+        yield (
+            f"`{rules.channels[0].name}` is moved rigidly onto the atlas {rules.atlas.file}, and all others and the "
+            f"label with it; the atlas' grid is the case's. Why: {rules.atlas.why.strip()}"
+        )
+    if rules.brain_mask is not None:
+        yield "Outside of the brain mask that the curator gave every channel is 0."
 
 
 def _half_turns(turns: Sequence[HalfTurn]) -> str:

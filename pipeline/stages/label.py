@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 
 import numpy as np
@@ -71,7 +71,8 @@ def label(annotation: Annotation, image: Grid, rule: Label) -> Step[Volume]:
     successor); masks called `value N` by value. Several masks of one class are united. Nothing is resampled where
     the annotation's grid is the image's, or one with axes permuted or reversed. Another grid is refused, unless the
     rule says `resample`: then each voxel of the image takes the class of the nearest voxel of the drawing, and
-    none outside of its field.
+    none outside of its field. A drawing that is declared a part (3D Slicer) is put where it lies among the image's
+    voxels.
 
     Parameters
     ----------
@@ -97,6 +98,7 @@ def label(annotation: Annotation, image: Grid, rule: Label) -> Step[Volume]:
         than GRID_TOLERANCE_MM from the image's; label-empty; label-missing-class, also for a class that
         resampling would lose.
     """
+    annotation = _whole(annotation, image) if annotation.is_part else annotation
     masks = [_mask(place, key, annotation, rule) for place, key in enumerate(annotation.masks, start=1)]
     _refuse_unassigned(masks, rule)
     turn, fault = _turn_between(annotation.grid, image)
@@ -298,6 +300,30 @@ def _refuse_missing(present: Collection[int], rule: Label) -> None:
 
 
 # From the annotation's grid to the image's
+
+
+def _whole(annotation: Annotation, image: Grid) -> Annotation:
+    """Return a part of the image's grid as the whole of it; what is no such part comes back as it is."""
+    part = annotation.grid
+    steps = np.linalg.inv(image.affine) @ part.affine
+    turn = np.rint(steps[:3, :3])
+    axes = [int(axis) for axis in np.abs(turn).argmax(axis=1)]
+    is_turn = np.array_equal(np.abs(turn) @ np.abs(turn).T, np.eye(3))
+    ends = np.array([[0, 0, 0], np.array(part.shape) - 1]) @ turn.T + np.rint(steps[:3, 3])
+    low, high = ends.min(axis=0).astype(int), ends.max(axis=0).astype(int)
+    exact = np.eye(4)
+    exact[:3, :3], exact[:3, 3] = turn, np.rint(steps[:3, 3])
+    is_near = corner_distance(part.shape, part.affine, image.affine @ exact) <= GRID_TOLERANCE_MM
+    is_inside = bool((low >= 0).all() and (high < np.array(image.shape)).all())
+    if not (is_turn and is_near and is_inside):
+        return annotation
+    ways = [slice(None, None, 1 if turn[place, axis] > 0 else -1) for place, axis in enumerate(axes)]
+    box = tuple(slice(int(first), int(last) + 1) for first, last in zip(low, high, strict=True))
+    masks = {}
+    for name, mask in annotation.masks.items():
+        masks[name] = np.zeros(image.shape, dtype=np.bool_, order="F")
+        masks[name][box] = mask.transpose(axes)[tuple(ways)]
+    return replace(annotation, masks=masks, grid=image)
 
 
 def _turn_between(drawn: Grid, image: Grid) -> tuple[_Turn, LabelError | None]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from pipeline.model.errors import LabelError, SelectionError
 from pipeline.model.plan import Candidate, Choice
-from pipeline.model.rules import Channel, Criterion, TaskRules
+from pipeline.model.rules import BrainMask, Channel, Criterion, TaskRules
 from pipeline.model.series import Facts, Kind, SourceFile, Stack
 
 _NUMBER_TOLERANCE = 1e-6
@@ -99,7 +100,7 @@ def match(rules: TaskRules, candidate: Candidate) -> Choice:
     SelectionError
         no-series-matches, two-series-match, two-labels-match, or the code that a chosen stack carries.
     LabelError
-        label-other-image, when the study's only labels were drawn on another series.
+        label-other-image, when the study's only labels were drawn on another series; label-other-patient.
     """
     channels = {channel.name: _stack_for(channel, candidate) for channel in rules.channels}
     # One file may hold several volumes.
@@ -109,11 +110,15 @@ def match(rules: TaskRules, candidate: Candidate) -> Choice:
         raise SelectionError(
             "two-series-match", wanted=f"one series each for {names}", found="one for two of them"
         )
-    label = _label_for(channels[rules.label.channel or rules.channels[0].name], candidate)
+    brain_mask = _brain_mask_for(rules.brain_mask, candidate)
+    others = replace(candidate, labels=[label for label in candidate.labels if label is not brain_mask])
+    label = _label_for(channels[rules.label.channel or rules.channels[0].name], others, rules)
+    if label is not None:
+        _same_patient(label, candidate)
     warnings = [
         text for channel in rules.channels for text in _warnings(channel, channels[channel.name].facts)
     ]
-    return Choice(channels, label, warnings)
+    return Choice(channels, label, warnings, brain_mask)
 
 
 def _stack_for(channel: Channel, candidate: Candidate) -> Stack:
@@ -171,7 +176,21 @@ def _ends_with(path: str, tail: str) -> bool:
     return path == tail.strip("/") or path.endswith("/" + tail.strip("/"))
 
 
-def _label_for(drawn_on: Stack, candidate: Candidate) -> SourceFile | None:
+def _brain_mask_for(rule: BrainMask | None, candidate: Candidate) -> SourceFile | None:
+    """Return the one brain mask of a case, as its table names it or the rule finds it; None where none is wanted."""
+    if rule is None:
+        return None
+    named = candidate.row.get("brain_mask", "")
+    masks = [label for label in candidate.labels if label.kind is Kind.MASK]
+    found = [m for m in masks if (_is_named_label(m, named) if named else _finds(rule.file, m.inside))]
+    if not found:
+        raise SelectionError("brain-mask-missing", wanted="a brain mask", found="none")
+    if len(found) > 1:
+        raise SelectionError("two-labels-match", wanted="one brain mask", found=f"{len(found)} that fit")
+    return found[0]
+
+
+def _label_for(drawn_on: Stack, candidate: Candidate, rules: TaskRules) -> SourceFile | None:
     """Return the label: as the table names it, else by the series it refers to, else what lies with the case."""
     if candidate.row.get("label"):
         found = labels_meant(candidate)
@@ -182,6 +201,10 @@ def _label_for(drawn_on: Stack, candidate: Candidate) -> SourceFile | None:
     referring = [label for label in objects if drawn_on.series_uid in label.facts.get("references", ())]
     silent = [label for label in objects if not label.facts.get("references")]
     masks = [label for label in candidate.labels if label.kind is Kind.MASK]
+    if rules.brain_mask is not None:
+        masks = [mask for mask in masks if not _finds(rules.brain_mask.file, mask.inside)]
+    if rules.label.file is not None:
+        masks = [mask for mask in masks if _finds(rules.label.file, mask.inside)]
     for choice in (referring, silent, masks):
         if choice:
             return _only(choice)
@@ -193,6 +216,15 @@ def _label_for(drawn_on: Stack, candidate: Candidate) -> SourceFile | None:
             where=_numbers_of([drawn_on]),
         )
     return None
+
+
+def _same_patient(label: SourceFile, candidate: Candidate) -> None:
+    """Refuse a SEG or RTSTRUCT that bears another Patient ID than the images, whatever it refers to."""
+    # The path of a file that is no longer DICOM says no Patient ID.
+    known = {stack.subject for stack in candidate.stacks if "source" not in stack.facts}
+    said = label.text("PatientID") if label.kind is not Kind.MASK else ""
+    if said and known and said not in known:
+        raise LabelError("label-other-patient", wanted="a drawing of the images' patient", found="another's")
 
 
 def labels_meant(candidate: Candidate) -> list[SourceFile]:

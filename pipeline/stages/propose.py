@@ -60,6 +60,9 @@ def propose(
         **{name: _series(stacks, candidate.stacks) for name, stacks in fitting.items()},
         "label": "" if label is None else _label(label, bearers),
     }
+    brain_mask = finding.choice.brain_mask if finding.choice is not None else None
+    if rules.brain_mask is not None:
+        found["brain_mask"] = "" if brain_mask is None else _label(brain_mask, bearers)
     strata = rules.cases.split.strata
     named = {column: candidate.row.get(column) or cell for column, cell in found.items()}
     return {

@@ -102,6 +102,12 @@ def test_segments_that_slicer_names_bear_their_names_and_codes() -> None:
     assert "Liver" not in str(step.note.to_json())
 
 
+def test_slicer_says_that_a_file_may_hold_a_part_of_the_image() -> None:
+    part = SLICER + "\nSegmentation_ReferenceImageExtentOffset:=10 20 3"
+    assert read_mask(nrrd(pairs=part), "x.seg.nrrd").value.is_part
+    assert not read_mask(nrrd(pairs=SLICER), "x.seg.nrrd").value.is_part
+
+
 def test_layers_of_slicer_may_overlap() -> None:
     second = (np.random.default_rng(1).random(DATA.shape) < 0.5).astype(np.uint8)
     pairs = SLICER + "\nSegment2_LabelValue:=1\nSegment2_Layer:=1\nSegment2_Name:=Lesion"

@@ -353,6 +353,10 @@ def change_kind(dataset: Dataset) -> None:
     dataset.SegmentationType = "DOODLE"
 
 
+def tile(dataset: Dataset) -> None:
+    dataset.DimensionOrganizationType = "TILED_FULL"
+
+
 def lose_syntax(dataset: Dataset) -> None:
     del dataset.file_meta["TransferSyntaxUID"]
 
@@ -387,6 +391,7 @@ def claim_compression(dataset: Dataset) -> None:
         (lose_the_segment, "label-inconsistent"),
         (declare_twice, "label-inconsistent"),
         (change_kind, "label-unsupported"),
+        (tile, "label-unsupported"),
         (lose_syntax, "undecodable"),
         (claim_compression, "undecodable"),
     ],

@@ -131,6 +131,9 @@ def test_a_resampled_channel_is_compared_within_its_own_voxels(
         ({"stage": "convert", "straightened": {}}, Reason.INTERPOLATED),
         ({"stage": "convert", "values": "rwvm"}, Reason.REAL_WORLD_VALUES),
         ({"stage": "convert", "rescale": [{"lut": True, "slices": 3}]}, Reason.MODALITY_LUT),
+        ({"stage": "convert", "values": "as stored"}, Reason.FILE),
+        ({"stage": "register"}, Reason.MOVED),
+        ({"stage": "strip"}, Reason.MASKED),
     ],
 )
 def test_what_the_second_reader_is_known_not_to_do_is_a_reason_and_no_difference(

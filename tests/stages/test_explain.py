@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from pipeline.io.ruleset import LoadedRules, load_rules
-from pipeline.model.rules import Criterion, Geometry, HalfTurn, Padding, Resample
+from pipeline.model.rules import Criterion, Geometry, HalfTurn, Padding, Resample, TaskRules
 from pipeline.stages.explain import WIDTH, alternatives, explain
 
 RULES = load_rules(None)
@@ -159,3 +161,24 @@ def test_measures_are_told_in_words_with_their_units() -> None:
 
     assert "reports a slice thickness of 2.5 mm and a tube voltage of 120 kV;" in text
     assert "the slices' plane is axial; the number of slices is at least 10;" in text
+
+
+def test_what_is_moved_and_masked_is_said() -> None:
+    why = {"why": "Because it was so."}
+    document = json.loads(load_rules()["Task01_BrainTumour"].rules.model_dump_json())
+    document["channels"][1]["registration"] = why
+    document |= {"atlas": {"file": "sri24.nii", **why}, "brain_mask": {"file": "brain"}}
+    document["label"]["resample"] = why
+    said = " ".join(explain(TaskRules.model_validate_json(json.dumps(document))).split())
+    assert "`T1w` is first moved rigidly onto `FLAIR`, where its frame of reference is another" in said
+    assert "`FLAIR` is moved rigidly onto the atlas sri24.nii" in said
+    assert "Outside of the brain mask that the curator gave every channel is 0." in said
+
+
+def test_files_that_are_no_longer_dicom_are_said() -> None:
+    document = json.loads(load_rules()["Task03_Liver"].rules.model_dump_json())
+    document["source"] = {"format": "nifti", "subject": "volume-([0-9]+)"}
+    document["channels"][0]["select"] = {"file": {"matches": "volume"}}
+    said = " ".join(explain(TaskRules.model_validate_json(json.dumps(document))).split())
+    assert "they are NIfTI files" in said
+    assert "the path of the file contains `volume`" in said

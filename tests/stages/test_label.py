@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -401,3 +402,38 @@ def second_opinion(mask: Bools, drawn: Grid, onto: Grid) -> npt.NDArray[np.uint8
     like = placed(SimpleITK.Image([int(n) for n in onto.shape], SimpleITK.sitkUInt8), onto)
     found = SimpleITK.Resample(image, like, SimpleITK.Transform(), SimpleITK.sitkNearestNeighbor, 0)
     return np.asarray(SimpleITK.GetArrayFromImage(found).transpose())
+
+
+def part_of(image: Grid, low: tuple[int, int, int], shape: tuple[int, int, int], flip: int) -> Annotation:
+    """A box of the image's voxels, one axis of it reversed, of which the first voxel in the box is drawn."""
+    affine = image.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ low
+    affine[:3, 3] += affine[:3, flip] * (shape[flip] - 1)
+    affine[:3, flip] *= -1
+    layers = np.zeros((1, *shape), np.uint8)
+    layers[0][tuple(shape[n] - 1 if n == flip else 0 for n in range(3))] = 1
+    return Annotation(LabelMap(layers, {"value 1": (0, 1)}), Grid(shape, affine), is_part=True)
+
+
+@pytest.mark.parametrize("flip", [0, 1, 2])
+def test_a_declared_part_of_the_grid_lands_on_its_voxels(flip: int) -> None:
+    image = Grid((7, 8, 9), np.diag([0.7, 0.9, 2.5, 1.0]))
+    rule = Label(classes=(LabelClass(value=1, name="organ", from_names=()),))
+    drawn = part_of(image, (2, 3, 4), (3, 4, 5), flip)
+    assert np.argwhere(label(drawn, image, rule).value.data).tolist() == [[2, 3, 4]]
+
+
+def test_a_part_that_is_not_declared_off_the_voxels_or_beyond_the_image_is_refused() -> None:
+    image = Grid((7, 8, 9), np.diag([0.7, 0.9, 2.5, 1.0]))
+    rule = Label(classes=(LabelClass(value=1, name="organ", from_names=()),))
+    drawn = part_of(image, (2, 3, 4), (3, 4, 5), 0)
+    off = drawn.grid.affine.copy()
+    off[0, 3] += 0.3
+    for wrong in (
+        replace(drawn, is_part=False),
+        replace(drawn, grid=Grid(drawn.grid.shape, off)),
+        part_of(image, (5, 3, 4), (3, 4, 5), 0),
+    ):
+        with pytest.raises(LabelError) as refusal:
+            label(wrong, image, rule)
+        assert refusal.value.code == "label-off-grid"

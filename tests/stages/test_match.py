@@ -330,3 +330,12 @@ def test_a_quantity_is_kept() -> None:
 
 def test_refusals_are_for_whoever_selects() -> None:
     assert isinstance(refused(candidate(T2)), SelectionError)
+
+
+def test_a_drawing_that_bears_another_patient_is_refused_whatever_it_refers_to() -> None:
+    own = label(Kind.RTSTRUCT, "a", "1.2", PatientID=PERSON)
+    assert match(rules(), candidate(T1, T2, labels=(own,))).label is own
+    for kind in (Kind.RTSTRUCT, Kind.SEG):
+        strange = label(kind, "a", "1.2", PatientID="DOE_JOHN")
+        assert refused(candidate(T1, T2, labels=(strange,))).code == "label-other-patient"
+        assert refused(candidate(T1, T2, labels=(strange,), label="a")).code == "label-other-patient"
