@@ -83,12 +83,17 @@ def installed(place: Place, python: str) -> Place:
     """Install the pinned versions and this checkout, as a copy."""
     copy = place.root / str(place.environment.with_name("curate-checkout")).lstrip("/")
     shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "demo"))
+    shutil.copytree(ROOT, copy, ignore=_not_ours)
     place.run(python, "-m", "venv", place.environment)
     pip = (place.environment / "bin/python", "-m", "pip", "install", "-qq", "--disable-pip-version-check")
     place.run(*pip, "--require-hashes", "-r", place.inside(copy) / CONSTRAINTS.name)
     place.run(*pip, "--no-deps", "--no-build-isolation", "--force-reinstall", place.inside(copy))
     return place
+
+
+def _not_ours(folder: str, names: list[str]) -> list[str]:
+    """Return what a copy of the checkout can do without: hidden folders, and the demo that stands at its top."""
+    return [name for name in names if name.startswith(".") or (name == "demo" and Path(folder) == ROOT)]
 
 
 def released(first: Place, folder: Path, tasks: Sequence[str]) -> Path:
