@@ -209,7 +209,7 @@ _FAULTS = (
     ),
     Fault(
         "rwvm-missing",
-        "The rules want the Real World Value Mapping, and there is not one linear one for each slice.",
+        "The rules want the Real World Value Mapping, and there is not one usable one for each slice.",
         "Ask for the original series, or leave out `values` in the rules.",
     ),
     Fault(

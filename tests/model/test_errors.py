@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +43,13 @@ def test_every_fault_says_what_it_means_and_what_to_do(fault: errors.Fault) -> N
     assert fault.advice.endswith(".")
     assert fault.code == fault.code.lower().replace(" ", "-")
     assert fault.who in {"curator", "operator", "privacy officer", "developer"}
+
+
+def test_the_page_of_refusals_has_an_example_of_every_code() -> None:
+    examples = json.loads((Path(__file__).parents[2] / "docs/refusal_examples.json").read_text("utf-8"))
+
+    assert set(examples) == set(FAULTS)
+    assert all(text.strip() and "|" not in text for text in examples.values())
 
 
 def test_no_code_is_explained_twice() -> None:
