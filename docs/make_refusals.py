@@ -13,7 +13,8 @@ _EXAMPLES = Path(__file__).with_name("refusal_examples.json")
 _HEAD = """\
 # Refusals and other codes
 
-Made by `make docs` from `pipeline/model/errors.py` and `docs/refusal_examples.json`; `curate explain CODE` prints one of them.
+Made by `make docs` from `pipeline/model/errors.py` and `docs/refusal_examples.json`.
+`curate explain CODE` prints one of them.
 A file whose code is *harmless* takes no part, and nothing is wrong with that.
 
 | code | what it means | an example | what to do | who acts | harmless |
