@@ -1,8 +1,9 @@
-"""Convert every series with us, dcm2niix, dicom2nifti and SimpleITK, and print who agrees with whom.
+"""Convert every series with us, dcm2niix, dicom2nifti, SimpleITK and pydicom by hand, and print who agrees with whom.
 
     python benchmarks/conversion/table.py ../shared/data/real [--dcm2niix PATH] [--dicom2nifti PYTHON] [--resample]
 
 `--dicom2nifti` names the Python of an environment that has it. A tool that is not there gets a column that says so.
+`reference` compares with the NIfTI images that lie in the folder, where one is on the same grid.
 Ours is made from the sources as they are, without de-identification, because the others do not de-identify.
 """
 
@@ -19,6 +20,7 @@ from typing import Any
 
 import nibabel
 import numpy as np
+import pydicom
 import SimpleITK
 
 from pipeline.export import RESAMPLE
@@ -105,6 +107,59 @@ def simpleitk(source: Path, made: Path) -> Iterator[Image]:
     yield from canonical(path)
 
 
+def by_hand(source: Path, made: Path) -> Iterator[Image]:
+    """Yield a plain series as PS3.3 C.7.6.2.1.1 and C.11.1 have it, with pydicom's header and decoder alone.
+
+    Series that are not plain (many slices in a file, two at one place, uneven, tilted) yield nothing.
+    """
+    del made
+    slices = [pydicom.dcmread(path, force=True) for path in sorted(source.iterdir())]
+    if any(one.get("NumberOfFrames", 1) != 1 or "ImagePositionPatient" not in one for one in slices):
+        return
+    orientation = np.array(slices[0].ImageOrientationPatient, float)
+    row, column = orientation[:3], orientation[3:]
+    normal = np.cross(row, column)
+    slices.sort(key=lambda one: float(np.dot(normal, np.array(one.ImagePositionPatient, float))))
+    places = np.array([one.ImagePositionPatient for one in slices], float)
+    steps = np.diff(places, axis=0)
+    if (
+        len(slices) < 2
+        or np.ptp(steps, axis=0).max() > CORNER_MM
+        or np.linalg.norm(np.cross(steps[0], normal)) > 0.01
+    ):
+        return
+    between_rows, between_columns = map(float, slices[0].PixelSpacing)
+    step = (places[-1] - places[0]) / (len(slices) - 1)
+    affine = np.eye(4)
+    affine[:3] = np.column_stack([row * between_columns, column * between_rows, step, places[0]])
+    values = [
+        one.pixel_array.T * float(one.get("RescaleSlope", 1)) + float(one.get("RescaleIntercept", 0))
+        for one in slices
+    ]
+    image = nibabel.Nifti1Image(np.stack(values, axis=2), np.diag([-1.0, -1, 1, 1]) @ affine)
+    turned = nibabel.as_closest_canonical(image)
+    yield np.asanyarray(turned.dataobj), turned.affine
+
+
+def references(folder: Path) -> list[Image]:
+    """Return every image (no mask) that lies beside the DICOM as NIfTI."""
+    paths = [path for path in sorted(folder.rglob("*.nii*")) if "mask" not in str(path).lower()]
+    return [image for path in paths for image in canonical(path)]
+
+
+def against(mine: Sequence[Image], known: Sequence[Image]) -> str:
+    """Return how many of our volumes are those of a reference; nothing where none lies on their grid."""
+    here = [
+        [other for other in known if other[0].shape == one[0].shape
+         and corner_distance(one[0].shape, one[1], other[1]) <= CORNER_MM]
+        for one in mine
+    ]  # fmt: skip
+    found = [
+        any(is_same(one, other) for other in others) for one, others in zip(mine, here, strict=True) if others
+    ]
+    return f"{sum(found)} of {len(found)} same" if found else ""
+
+
 def is_same(first: Image, second: Image) -> bool:
     """Whether two volumes have the same voxels at the same places."""
     if first[0].shape != second[0].shape or corner_distance(first[0].shape, first[1], second[1]) > CORNER_MM:
@@ -140,7 +195,12 @@ def series_of(folder: Path) -> dict[str, list[Stack]]:
     return stacks
 
 
-def row(stacks: Sequence[Stack], tools: dict[str, Tool | None], geometry: Geometry | None) -> list[str]:
+def row(
+    stacks: Sequence[Stack],
+    tools: dict[str, Tool | None],
+    geometry: Geometry | None,
+    known: Sequence[Image],
+) -> list[str]:
     """Return one line of the table."""
     mine, codes = [], []
     for stack in stacks:
@@ -152,7 +212,8 @@ def row(stacks: Sequence[Stack], tools: dict[str, Tool | None], geometry: Geomet
     name = str(Path(stacks[0].files[0].inside).parent)
     said = [f"{len(mine)} made" if mine else "", ", ".join(sorted(set(codes)))]
     cells = ["absent" if tool is None else verdict(tool, files, mine) for tool in tools.values()]
-    return [name, str(sum(len(stack.files) for stack in stacks)), "; ".join(filter(None, said)), *cells]
+    slices = str(sum(len(stack.files) for stack in stacks))
+    return [name, slices, "; ".join(filter(None, said)), against(mine, known), *cells]
 
 
 def main() -> None:
@@ -169,11 +230,13 @@ def main() -> None:
         "dcm2niix": dcm2niix(asked.dcm2niix) if asked.dcm2niix else None,
         "dicom2nifti": dicom2nifti(asked.dicom2nifti) if asked.dicom2nifti else None,
         "SimpleITK": simpleitk,
+        "pydicom by hand": by_hand,
     }
-    print("| series | slices | curate |", *(f"{name} |" for name in tools))
-    print("|---|---|---|" + "---|" * len(tools))
+    known = references(asked.folder)
+    print("| series | slices | curate | reference |", *(f"{name} |" for name in tools))
+    print("|---|---|---|---|" + "---|" * len(tools))
     for stacks in series_of(asked.folder).values():
-        cells = row(stacks, tools, RESAMPLE if asked.resample else None)
+        cells = row(stacks, tools, RESAMPLE if asked.resample else None, known)
         print("|", " | ".join(cells), "|", flush=True)
 
 

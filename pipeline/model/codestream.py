@@ -55,6 +55,23 @@ def plain_frame(frame: bytes, syntax: str, pixels: int) -> bytes | None:
         return None
 
 
+_J2K_STYLE, _J2K_FIRST_TILE, _J2K_TRANSFORM = 0xFF52, 0xFF90, 13
+"""Markers COD and SOT, and where COD tells the wavelet, from the marker on (T.800 A.6.1)."""
+
+
+def is_irreversible(frame: bytes) -> bool:
+    """Whether a JPEG 2000 codestream's wavelet is the irreversible one: values were lost, whatever was declared."""
+    at = 2
+    while at + _J2K_TRANSFORM < len(frame):
+        marker, length = struct.unpack_from(">HH", frame, at)
+        if marker == _J2K_STYLE:
+            return frame[at + _J2K_TRANSFORM] == 0
+        if marker == _J2K_FIRST_TILE or marker < 0xFF00:
+            return False
+        at += 2 + length
+    return False
+
+
 def _jpeg(frame: bytes, pixels: int, after_data: re.Pattern[bytes] = _JPEG_MARKER) -> bytes:
     """Copy the segments from start to end of image (T.81 B.2)."""
     if frame[:2] != b"\xff\xd8":

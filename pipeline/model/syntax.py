@@ -26,6 +26,9 @@ LOSSY_SYNTAXES: Final = frozenset(
 )
 """JPEG baseline and extended, and near-lossless JPEG-LS: the values are not those the scanner made."""
 
+PERHAPS_LOSSY_SYNTAXES: Final = frozenset({"1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.203"})
+"""JPEG 2000 and HTJ2K, of which only the codestream tells whether values were lost."""
+
 DECODING_ERRORS: Final = (
     AttributeError,
     EOFError,

@@ -12,17 +12,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
+from pydicom.encaps import generate_frames
 from pydicom.errors import BytesLengthException
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_modality_lut
 from pydicom.uid import UID
 
+from pipeline.model.codestream import is_irreversible
 from pipeline.model.errors import GeometryError, IntensityError, SourceError
 from pipeline.model.evenstack import EvenStack, Place, Vector, even_stack
 from pipeline.model.loosestack import LooseStack, loose_stack, straighten
 from pipeline.model.record import Json, Note, Step, decimal, decimals
 from pipeline.model.rules import Geometry, Padding
-from pipeline.model.syntax import DECODERS, DECODING_ERRORS, LOSSY_SYNTAXES
+from pipeline.model.syntax import DECODERS, DECODING_ERRORS, LOSSY_SYNTAXES, PERHAPS_LOSSY_SYNTAXES
 from pipeline.model.volume import Linear, Lookup, Measure, Quantity, Volume
 
 Pixels = npt.NDArray[Any]
@@ -465,5 +467,12 @@ def _storage_facts(ordered: Sequence[Dataset], stored: Sequence[Pixels]) -> dict
         "stored": sorted(bits),
         "transfer_syntaxes": syntaxes,
         "decoders": sorted({DECODERS[syntax] for syntax in syntaxes if syntax in DECODERS}),
-        "lossy": is_declared_lossy or not LOSSY_SYNTAXES.isdisjoint(syntaxes),
+        "lossy": is_declared_lossy or not LOSSY_SYNTAXES.isdisjoint(syntaxes) or any(map(_has_lost, ordered)),
     }
+
+
+def _has_lost(dataset: Dataset) -> bool:
+    """Whether the codestream of an image says that values were lost, where its syntax leaves that open."""
+    if str(dataset.file_meta.TransferSyntaxUID) not in PERHAPS_LOSSY_SYNTAXES:
+        return False
+    return is_irreversible(next(generate_frames(dataset.PixelData, number_of_frames=1)))

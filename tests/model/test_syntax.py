@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
+import subprocess
 from io import BytesIO
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import gdcm
 import numpy as np
 import pydicom
 import pytest
+from pydicom.encaps import encapsulate
 from pydicom.misc import is_dicom
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import (
@@ -25,6 +28,7 @@ from pydicom.uid import (
 )
 
 from pipeline.io.dicom import read_dataset
+from pipeline.model.errors import SourceError
 from pipeline.model.syntax import DECODERS, LOSSY_SYNTAXES
 from pipeline.model.volume import Quantity
 from pipeline.stages.convert import convert
@@ -138,3 +142,112 @@ def test_a_series_holds_the_same_voxels_in_every_syntax(
     name: str, way: tuple[str, str], tmp_path: Path
 ) -> None:
     check_same(sources(name), way, tmp_path)
+
+
+# --- Lossy sources, and high-throughput JPEG 2000 -------------------------------------------------------------------
+
+
+def ramp(bits: int) -> list[pydicom.Dataset]:
+    """Return two slices of 64 x 48 smooth pixels, with noise, of so many bits."""
+    noise = np.random.default_rng(3).integers(0, 5, (2, 48, 64))
+    smooth = np.add.outer(np.arange(48), np.arange(64)) * ((1 << bits) - 8) // 112
+    slices = []
+    for z, pixels in enumerate((smooth + noise).astype(np.uint8 if bits == 8 else np.uint16)):
+        dataset = pydicom.Dataset()
+        dataset.file_meta = pydicom.dataset.FileMetaDataset()
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        dataset.SOPClassUID, dataset.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.4", f"1.2.{z}"
+        dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+        dataset.Rows, dataset.Columns = pixels.shape
+        dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = pixels.dtype.itemsize * 8, bits, bits - 1
+        dataset.PixelRepresentation, dataset.PixelSpacing = 0, [1, 1]
+        dataset.ImageOrientationPatient, dataset.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [0, 0, z]
+        dataset.PixelData = pixels.tobytes()
+        dataset["PixelData"].VR = "OB" if bits == 8 else "OW"
+        slices.append(dataset)
+    return slices
+
+
+def lossy_by_gdcm(dataset: pydicom.Dataset, syntax: int, folder: Path) -> pydicom.Dataset:
+    dataset.save_as(folder / "in.dcm", enforce_file_format=True)
+    reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
+    reader.SetFileName(str(folder / "in.dcm"))
+    assert reader.Read()
+    change.SetTransferSyntax(gdcm.TransferSyntax(syntax))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    writer.SetFileName(str(folder / "out.dcm"))
+    assert writer.Write()
+    return read_dataset((folder / "out.dcm").read_bytes())
+
+
+def check_lossy(slices: list[pydicom.Dataset], wanted: list[pydicom.Dataset], off: int) -> None:
+    for dataset in slices:
+        # What the encoder declared is taken away: the syntax or the codestream itself must tell.
+        dataset.pop("LossyImageCompression", None)
+    found, truth = (convert(given, Quantity.ARBITRARY) for given in (slices, wanted))
+    apart = np.abs(found.value.data.astype(int) - truth.value.data)
+    assert 0 < apart.max() <= off
+    assert (found.note.facts["lossy"], truth.note.facts["lossy"]) == (True, False)
+
+
+@pytest.mark.parametrize(
+    "syntax", [gdcm.TransferSyntax.JPEGBaselineProcess1, gdcm.TransferSyntax.JPEGExtendedProcess2_4]
+)
+def test_lossy_jpeg_is_read_and_flagged(syntax: int, tmp_path: Path) -> None:
+    made = [lossy_by_gdcm(dataset, syntax, tmp_path) for dataset in ramp(8)]
+    check_lossy(made, ramp(8), off=16)
+
+
+def test_extended_jpeg_of_twelve_bits_is_refused_because_no_decoder_reads_it(tmp_path: Path) -> None:
+    extended = gdcm.TransferSyntax.JPEGExtendedProcess2_4
+    made = [lossy_by_gdcm(dataset, extended, tmp_path) for dataset in ramp(12)]
+    with pytest.raises(SourceError) as refused:
+        convert(made, Quantity.ARBITRARY)
+    assert refused.value.code == "undecodable"
+
+
+@pytest.mark.parametrize(
+    ("syntax", "options"),
+    [("1.2.840.10008.1.2.4.81", {"jls_error": 3}), ("1.2.840.10008.1.2.4.91", {"j2k_cr": [12]})],
+)
+def test_near_lossless_and_irreversible_streams_are_flagged_though_nobody_declared_it(
+    syntax: str, options: dict[str, object]
+) -> None:
+    made = ramp(12)
+    for dataset in made:
+        dataset.compress(syntax, generate_instance_uid=False, **options)
+    check_lossy(made, ramp(12), off=256)
+
+
+def high_throughput(dataset: pydicom.Dataset, folder: Path, *, is_reversible: bool) -> pydicom.Dataset:
+    pixels = dataset.pixel_array
+    (folder / "in.pgm").write_bytes(b"P5\n64 48\n4095\n" + pixels.astype(">u2").tobytes())
+    words = [
+        "ojph_compress",
+        "-i",
+        str(folder / "in.pgm"),
+        "-o",
+        str(folder / "out.j2c"),
+        "-num_decomps",
+        "3",
+    ]
+    words += ["-reversible", "true"] if is_reversible else ["-reversible", "false", "-qstep", "0.02"]
+    subprocess.run(words, check=True, capture_output=True)
+    uid = "1.2.840.10008.1.2.4.201" if is_reversible else "1.2.840.10008.1.2.4.203"
+    dataset.file_meta.TransferSyntaxUID = uid
+    dataset.PixelData = encapsulate([(folder / "out.j2c").read_bytes()])
+    dataset["PixelData"].VR = "OB"
+    return dataset
+
+
+def test_high_throughput_jpeg_2000_by_another_encoder_is_the_same_or_flagged(tmp_path: Path) -> None:
+    if shutil.which("ojph_compress") is None:
+        pytest.skip("ojph_compress (Debian: openjph-tools) is not there")
+    same = [high_throughput(dataset, tmp_path, is_reversible=True) for dataset in ramp(12)]
+    found, truth = (convert(given, Quantity.ARBITRARY) for given in (same, ramp(12)))
+    assert np.array_equal(found.value.data, truth.value.data)
+    assert found.note.facts["lossy"] is False
+    check_lossy([high_throughput(d, tmp_path, is_reversible=False) for d in ramp(12)], ramp(12), off=256)
