@@ -32,6 +32,7 @@ from pipeline.compare.page import page as comparison_page
 from pipeline.index import index as index_sources
 from pipeline.io.certificates import DAYS, make_certificates
 from pipeline.io.clusterfile import cluster_schema, load_cluster, reached
+from pipeline.io.diary import Diary
 from pipeline.io.dicom import hush
 from pipeline.io.durable import write_bytes
 from pipeline.io.ruleset import load_rules, load_task, rules_schema
@@ -60,7 +61,26 @@ PRIVACY, AUDIT_FOUND = 4, 5
 SHOWN = 100
 """Most findings or refusals said in words; --json holds all."""
 
-talk = Console(stderr=True, highlight=False, soft_wrap=True)
+
+class _Talk(Console):
+    """What is said to people; what is said while a command works in a workspace also stands in its diary."""
+
+    diary: Diary | None = None
+
+    def print(self, *said: Any, **how: Any) -> None:
+        """Say something; a table is for the screen alone."""
+        super().print(*said, **how)
+        if self.diary is not None and said and isinstance(said[0], str):
+            self.diary.say(said[0])
+
+    def close_diary(self, code: int) -> None:
+        """Write the exit code down."""
+        if self.diary is not None:
+            self.diary.end(code)
+            self.diary = None
+
+
+talk = _Talk(stderr=True, highlight=False, soft_wrap=True)
 """Everything said to people goes to stderr; stdout is for data."""
 
 
@@ -71,6 +91,12 @@ def main() -> None:
 
 def run(words: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
+    code = _run(words)
+    talk.close_diary(code)
+    return code
+
+
+def _run(words: Sequence[str]) -> int:
     hush()
     try:
         result = curate.main(list(words), prog_name="curate", standalone_mode=False)
@@ -130,14 +156,34 @@ Told = Callable[[str, int, int], None]
 def _progress(title: str) -> Iterator[Told]:
     """Yield what tells progress: a bar on a terminal, a plain line at each tenth in a log."""
     if not talk.is_terminal:
-        yield _plain_progress()
+        yield _kept(_plain_progress())
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=talk, transient=True) as bars:
         bar = bars.add_task(title, total=None)
-        yield lambda what, done, total: bars.update(
-            bar, description=what, completed=done, total=total or None
+        yield _kept(
+            lambda what, done, total: bars.update(bar, description=what, completed=done, total=total or None)
         )
+
+
+def _kept(told: Told) -> Told:
+    """Return what also tells the diary."""
+
+    def both(what: str, done: int, total: int) -> None:
+        told(what, done, total)
+        if talk.diary is not None:
+            talk.diary.progress(what.partition(" |")[0], done, total)
+
+    return both
+
+
+@contextmanager
+def _at_work(folder: Path, command: str) -> Iterator[Workspace]:
+    """Open a workspace, keep others out of it, and write down what is said and done meanwhile."""
+    workspace = open_workspace(folder)
+    with locked(workspace):
+        talk.diary = Diary(workspace.runs, command)
+        yield workspace
 
 
 def _plain_progress() -> Told:
@@ -148,7 +194,9 @@ def _plain_progress() -> Told:
         tenth = (name, 10 * done // total if total else 0)
         if tenth not in said:
             said.add(tenth)
-            talk.print(f"{name}: {done} of {total}" if total else name, markup=False)
+            line = f"{name}: {done} of {total}" if total else name
+            # The diary is told of each tenth already.
+            Console.print(talk, line, markup=False)
 
     return told
 
@@ -281,8 +329,7 @@ def init(folder: Path, key_file: Path | None, as_json: bool) -> int:
 @json_option
 def index(sources: tuple[Path, ...], folder: Path, task: str | None, as_json: bool) -> int:
     """Read every file (folders, .zip, .tar, .tar.gz) and what its header says."""
-    workspace = open_workspace(folder)
-    with locked(workspace), _progress("reading") as told:
+    with _at_work(folder, "index") as workspace, _progress("reading") as told:
         counts = index_sources(workspace, sources, task, told)
     line = ", ".join(f"{count} {name}" for name, count in counts.items())
     return _end(counts, as_json, f"Indexed: {line}. Next: curate plan -w {folder}")
@@ -308,8 +355,7 @@ def plan(
     as_json: bool,
 ) -> int:
     """Say which series and labels make which case; every input's fate and why."""
-    workspace = open_workspace(folder)
-    with locked(workspace):
+    with _at_work(folder, "plan") as workspace:
         plans = plan_tasks(workspace, tasks, rules=rules, cases=cases, is_proposing=proposal is not None)
     if proposal is not None:
         write_table(proposal, [row for made in plans for row in made.proposal])
@@ -351,8 +397,7 @@ def _show_refusals(refusals: Sequence[Refusal]) -> None:
 @json_option
 def build(folder: Path, tasks: tuple[str, ...], allow_refusals: int, as_json: bool, **where: Any) -> int:
     """Make every planned case; what is finished already is not made again."""
-    workspace = open_workspace(folder)
-    with locked(workspace):
+    with _at_work(folder, "build") as workspace:
         built = _build(workspace, tasks, _where(where))
     code = _refusal_code(built.refusals, allow_refusals)
     line = f"Made {built.made} cases, {built.reused} were there, refused {len(built.refusals)}. Next: curate pack"
@@ -392,12 +437,18 @@ def _build(workspace: Workspace, tasks: Sequence[str], workers: int | ClusterFil
         done += 1
         told("cases", done, total)
 
+    def entered(case: str, stage: str) -> None:
+        told(f"cases | {case}: {stage}", done, total)
+        if talk.diary is not None:
+            talk.diary.enter(case, stage)
+
     with _progress("cases") as told:
+        told("cases", done, total)
         built = releases.build(
             workspace,
             tasks,
             workers=count,
-            told=lambda case, stage: told(f"cases | {case}: {stage}", done, total),
+            told=entered,
             ended=ended,
         )
     _show_refusals(built.refusals)
@@ -494,9 +545,8 @@ def pack(
     as_json: bool,
 ) -> int:
     """Write dataset.json, TARs and manifests; with --sign, also signatures; with --bag, also a bag of it all."""
-    workspace = open_workspace(folder)
     key = None if key_file is None else load_signing_key(key_file)
-    with locked(workspace):
+    with _at_work(folder, "pack") as workspace:
         packed = _pack(workspace, target, tasks, key)
     if bag is not None:
         write_bag(target, bag)
@@ -564,8 +614,7 @@ def release(
     **options: Any,
 ) -> int:
     """Index, plan, build, pack and audit in one go."""
-    workspace = open_workspace(folder)
-    with locked(workspace):
+    with _at_work(folder, "release") as workspace:
         with _progress("reading") as told:
             index_sources(workspace, sources, tasks[0] if len(tasks) == 1 else None, told)
         plans = plan_tasks(workspace, tasks, rules=options["rules"], cases=options["cases"])
@@ -689,9 +738,8 @@ def rebuild(
     **options: Any,
 ) -> int:
     """Make a release again from its sources; equal to the byte, or say where not and why."""
-    workspace = open_workspace(folder)
     terms = Terms(tasks, options["rules"], options["cases"], options["workers"])
-    with locked(workspace), _progress("reading") as told:
+    with _at_work(folder, "rebuild") as workspace, _progress("reading") as told:
         made = rebuild_release(target, sources, workspace, terms, told=told)
     if made.comparison is not None and not as_json:
         click.echo(comparison_in_words(made.comparison))
@@ -953,6 +1001,7 @@ def rules_explain(names: tuple[str, ...], rules: Path | None, as_json: bool) -> 
 def status(folder: Path, as_json: bool) -> int:
     """Say what is indexed, planned, finished, refused and pending, and every file's fate in counts."""
     document = workspace_status(open_workspace(folder))
+    _show_running(document["running"])  # type: ignore[arg-type]
     table = Table("task", "planned", "finished", "refused", "pending", "reviewed")
     for task in document["tasks"]:  # type: ignore[union-attr]
         counts = [str(task[column.header]) for column in table.columns[:-1]]  # type: ignore[index,call-overload]
@@ -967,6 +1016,22 @@ def status(folder: Path, as_json: bool) -> int:
 
 def _reviewed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {standing}" for standing, count in counts.items() if count)
+
+
+def _show_running(running: Mapping[str, Any] | None) -> None:
+    if running is None:
+        return
+    left = "" if running["left_s"] is None else f", about {running['left_s']} s left"
+    talk.print(
+        f"`curate {running['command']}` is at work: {running.get('what', '')} {running.get('done', 0)} of "
+        f"{running.get('total', 0)}, {running['per_minute']} a minute{left}; process {running['process']} on "
+        f"{running['host']}",
+        markup=False,
+    )
+    for ended in running["ended"]:
+        talk.print(f"{ended['task']}: {ended['cases']} {ended['end']}", markup=False)
+    for room, count in running["stages"].items():
+        talk.print(f"{count} cases in {room}", markup=False)
 
 
 def _show_next_build(task: Mapping[str, Any]) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 from pipeline.case import Orders, entry_of
 from pipeline.io import ledger, store
 from pipeline.io.decisions import last_decisions
+from pipeline.io.diary import going_on
 from pipeline.io.ruleset import load_rules
-from pipeline.io.workspace import Workspace
+from pipeline.io.workspace import Workspace, holder
 from pipeline.model.difference import changes
 from pipeline.model.record import Json
 from pipeline.model.review import NOT_REVIEWED, STANDINGS, seen_of, standing
@@ -38,6 +39,7 @@ class Pending:
 def status(workspace: Workspace) -> dict[str, Json]:
     """Return what is indexed, planned, finished and refused, what would be made and why, and files' fates in counts.
 
+    Also what is at work now: `running`, None when nothing is.
     The store is looked through for earlier builds only where a planned case is not in it.
     """
     fates = ledger.read_fates(workspace.private / "fates.csv")
@@ -47,7 +49,9 @@ def status(workspace: Workspace) -> dict[str, Json]:
         counts[fate] += number
     plans = planned(workspace, []) if any(workspace.plans.glob("*.jsonl")) else []
     folder = workspace.settings().rules
+    process = holder(workspace)
     return {
+        "running": None if process is None else going_on(workspace.runs, process),
         "files": codes.total(),
         "fates": dict(sorted(counts.items())),
         "codes": {f"{fate}: {code}": n for (fate, code), n in sorted(codes.items()) if code},

@@ -35,6 +35,7 @@ MIRRORLESS_TESTS = {
     "test_acceptance.py": "the consumers that a release must work for",
     "test_deterministic.py": "the same bytes for any number of workers, time zone and order",
     "test_files_no_longer_dicom.py": "images that come as NIfTI, NRRD or MetaImage, from the source to the audit",
+    "test_hostile.py": "files made to do harm, from the first look to the last page",
     "test_house.py": "this file",
     "test_moving.py": "registration, atlas and brain mask, from the source to the audit",
     "test_real_studies.py": "a real prostate study as Task05, and what is wrong with its twins",

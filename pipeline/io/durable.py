@@ -36,12 +36,16 @@ def temporary_name(folder: Path) -> Path:
 
 @contextmanager
 def refusing_full_disk() -> Iterator[None]:
-    """Turn the operating system's `no space` into a refusal with advice."""
+    """Turn the operating system's `no space` and `not allowed` into refusals with advice."""
     try:
         yield
     except OSError as fault:
-        if fault.errno in (errno.ENOSPC, errno.EDQUOT):
+        if fault.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise UsageError("disk-full", wanted="space for the output", found="none left") from fault
+        if fault.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise UsageError(
+                "not-writable", wanted="a folder we may write to", found="no right to write"
+            ) from fault
         raise
 
 

@@ -7,6 +7,7 @@ that a program could rely on. Here every length that the file declares is follow
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
@@ -15,6 +16,10 @@ from pipeline.model.errors import SourceError
 
 INFLATED_LIMIT = 2**30
 """Largest dataset, in bytes, that a deflated file may expand to."""
+INFLATED_RATIO = 100
+"""How many times its own size a deflated file may expand to; slices do 2 to 10 times, zeros 1000 times."""
+INFLATED_ALWAYS = 2**26
+"""Bytes that any deflated file may expand to: an empty slice is smaller than a hundredth of itself."""
 
 _UNDEFINED = 0xFFFFFFFF
 _ITEM_END = 0xFFFEE00D
@@ -64,7 +69,7 @@ def _begun(content: bytes) -> _Walk:
 class _Walk:
     """A walk over encoded elements; an EOFError when the bytes end before what they declare."""
 
-    content: bytes
+    content: bytes | bytearray
     at: int
     is_little: bool = True
 
@@ -90,7 +95,7 @@ class _Walk:
         Explicit files hold implicit elements now and then: what is no value representation is a length.
         """
         tag = self.tag()
-        representation = self.content[self.at : self.at + 2]
+        representation = bytes(self.content[self.at : self.at + 2])
         if is_implicit or not b"AA" <= representation <= b"ZZ":
             return tag, self.number(4)
         if representation in _LONG:
@@ -109,9 +114,10 @@ class _Walk:
         group = self.content[self.at : self.at + 2]
         return self.is_implicit() or not (group[:1] == b"\x00" and group[1:] > b"\x03")
 
-    def over_meta(self) -> bytes:
+    def over_meta(self) -> bytes | bytearray:
         """Go over the file meta information, group 0002 (PS3.10 7.1); return its transfer syntax."""
-        syntax, is_implicit = b"", self.is_implicit()
+        is_implicit = self.is_implicit()
+        syntax: bytes | bytearray = b""
         while self.content[self.at : self.at + 2] == b"\x02\x00":
             tag, length = self.header(is_implicit)
             start = self.at
@@ -148,21 +154,31 @@ class _Walk:
             tag, length = self.header(is_implicit)
 
 
-def _inflated(content: bytes, start: int) -> bytes:
-    """Return a deflated dataset inflated (PS3.5 A.5), never much more of it than the limit."""
-    inflater, parts, total = zlib.decompressobj(-zlib.MAX_WBITS), [], 0
+def _inflated(content: bytes, start: int) -> bytearray:
+    """Return a deflated dataset inflated (PS3.5 A.5), having counted that it stays within the limits."""
+    most = min(INFLATED_LIMIT, max(INFLATED_ALWAYS, INFLATED_RATIO * len(content)))
+    total = sum(map(len, _inflating(content, start, most)))
+    # Joined at its full length: a list of parts would need as much again.
+    whole = bytearray(total)
+    at = 0
+    for part in _inflating(content, start, most):
+        whole[at : at + len(part)] = part
+        at += len(part)
+    return whole
+
+
+def _inflating(content: bytes, start: int, most: int) -> Iterator[bytes]:
+    inflater, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
     pending = content[start:]
     try:
         while pending and not inflater.eof:
-            parts.append(inflater.decompress(pending, 2**22))
+            part = inflater.decompress(pending, 2**22)
             pending = inflater.unconsumed_tail
-            total += len(parts[-1])
-            if total > INFLATED_LIMIT:
-                raise SourceError(
-                    "unreadable", wanted=f"at most {INFLATED_LIMIT} bytes", found="a deflated bomb"
-                )
+            total += len(part)
+            if total > most:
+                raise SourceError("unreadable", wanted=f"at most {most} bytes", found="a deflated bomb")
+            yield part
     except zlib.error:
         raise SourceError("unreadable", wanted="a deflated dataset", found="damaged data") from None
     if not inflater.eof:
         raise EOFError
-    return b"".join(parts)

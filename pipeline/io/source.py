@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import os
@@ -106,8 +107,9 @@ def _code_of(path: Path) -> str | None:
         mode = path.stat().st_mode
     except FileNotFoundError:
         return "source-missing"
-    except OSError:
-        return "permission-denied"
+    except OSError as fault:
+        # A link that leads to itself, or a name that no file system takes, is no file that anybody could read.
+        return "not-a-file" if fault.errno in (errno.ELOOP, errno.ENAMETOOLONG) else "permission-denied"
     if not stat.S_ISREG(mode):
         return "not-a-file"
     return None if os.access(path, os.R_OK) else "permission-denied"

@@ -7,18 +7,17 @@ import json
 import os
 import secrets
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
-from pipeline.io.durable import write_bytes
+from pipeline.io.durable import refusing_full_disk, sweep, write_bytes
+from pipeline.io.plainyaml import SIZE_LIMIT, read_plain
 from pipeline.model.errors import PrivacyError, UsageError
 from pipeline.model.exposure import SCREENED, Screening
 from pipeline.model.identified import Key
@@ -170,14 +169,14 @@ class Workspace:
 
     def settings(self) -> Settings:
         """Read curate.yaml; every fault is named with its place."""
+        content = self.settings_file.read_bytes()[: SIZE_LIMIT + 1]
+        document = read_plain(content if content.strip() else b"{}")
+        if document.faults:
+            said = "; ".join(map(str, document.faults))
+            raise UsageError("workspace-settings", wanted="plain YAML", found=said, where="curate.yaml")
         try:
-            document = YAML(typ="safe", pure=True).load(StringIO(self.settings_file.read_text("utf-8")))
-            # YAML has lists where the model has tuples, and reads a date as one; nothing else is converted.
-            return Settings.model_validate_json(json.dumps(document or {}, default=str))
-        except (YAMLError, UnicodeDecodeError) as fault:
-            raise UsageError(
-                "workspace-settings", wanted="YAML", found=type(fault).__name__, where="curate.yaml"
-            ) from None
+            # YAML has lists where the model has tuples; nothing else is converted.
+            return Settings.model_validate_json(json.dumps(document.value or {}))
         except ValidationError as fault:
             places = "; ".join(f"$.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in fault.errors())
             raise UsageError(
@@ -267,21 +266,65 @@ def keep_pictures(workspace: Workspace, name: str, pictures: Sequence[bytes]) ->
         write_bytes(workspace.pictures / f"{name}-{number}.png", content, 0o600)
 
 
+_PEEKS = 3
+"""How often the lock is asked for: `holder` may hold it for a moment."""
+
+
 @contextmanager
 def locked(workspace: Workspace) -> Iterator[None]:
-    """Keep other runs out of the workspace; the lock dies with the process, however that ends."""
-    path = workspace.private / "lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    """Keep other runs out of the workspace, and sweep what killed ones left in its folders.
+
+    The lock is the operating system's, on network drives too: it dies with the process, however that ends.
+
+    Raises
+    ------
+    UsageError
+        workspace-locked, saying by whom; not-writable.
+    """
+    with refusing_full_disk():
+        descriptor = os.open(workspace.private / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
+        _take(descriptor)
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, json.dumps({"process": os.getpid(), "host": socket.gethostname()}).encode())
+        for folder in (
+            workspace.private, workspace.index, workspace.plans, workspace.withheld, workspace.scratch,
+            workspace.refusals, workspace.review, workspace.runs,
+        ):  # fmt: skip
+            sweep(folder)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int) -> None:
+    for peek in range(_PEEKS):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UsageError(
-                "workspace-locked", wanted="the workspace to ourselves", found=_holder(descriptor)
-            ) from None
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, json.dumps({"process": os.getpid(), "host": socket.gethostname()}).encode())
-        yield
+            if peek == _PEEKS - 1:
+                raise UsageError(
+                    "workspace-locked", wanted="the workspace to ourselves", found=_holder(descriptor)
+                ) from None
+            time.sleep(0.05)
+        else:
+            return
+
+
+def holder(workspace: Workspace) -> int | None:
+    """Return the process that is at work in the workspace, None when there is none; it need not be on this host."""
+    try:
+        descriptor = os.open(workspace.private / "lock", os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        said = os.pread(descriptor, 4096, 0)
+        process = json.loads(said)["process"] if said else 0
+        return int(process)
+    else:
+        return None
     finally:
         os.close(descriptor)
 
@@ -289,7 +332,7 @@ def locked(workspace: Workspace) -> Iterator[None]:
 def _holder(descriptor: int) -> str:
     """Return who holds the lock; between taking it and saying so there is a moment."""
     try:
-        holder = json.loads(os.read(descriptor, 4096))
-        return f"process {holder['process']} on {holder['host']}"
+        said = json.loads(os.pread(descriptor, 4096, 0))
+        return f"process {said['process']} on {said['host']}"
     except (ValueError, TypeError, KeyError):
         return "another process"

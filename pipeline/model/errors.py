@@ -495,6 +495,12 @@ _FAULTS = (
         "Make new certificates with `curate cluster certs DIR`.",
         "privacy officer",
     ),
+    Fault(
+        "not-writable",
+        "The operating system did not let us write the output: no right to, or a drive that is read-only.",
+        "Give the user who runs curate the right to write there, and run the same line again.",
+        "operator",
+    ),
     Fault("disk-full", "No space was left.", "Free space and run the same line again.", "operator"),
     Fault(
         "scheduler-unfit",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.io.workspace import Settings, Workspace, create, locked, open_workspace
+from pipeline.io.workspace import Settings, Workspace, create, holder, locked, open_workspace
 from pipeline.model.errors import CurationError, PrivacyError, UsageError
 
 SECRET = bytes(range(32)).hex()
@@ -205,3 +205,19 @@ def test_a_lock_whose_holder_did_not_say_who_it_is_still_holds(workspace: Worksp
             pass
 
     assert code(refusal) == "workspace-locked"
+
+
+def test_the_holder_of_a_lock_is_told_and_nobody_when_it_is_free(workspace: Workspace) -> None:
+    assert holder(workspace) is None
+    with locked(workspace):
+        assert holder(workspace) == os.getpid()
+    assert holder(workspace) is None
+
+
+def test_taking_the_lock_sweeps_what_a_killed_run_left(workspace: Workspace) -> None:
+    for folder in (workspace.private, workspace.index, workspace.scratch, workspace.refusals):
+        (folder / ".tmp-1-half").write_bytes(b"half")
+    (workspace.scratch / ".tmp-2-shelves").mkdir()
+    (workspace.scratch / ".tmp-2-shelves" / "0.jsonl").write_bytes(b"half")
+    with locked(workspace):
+        assert not list(workspace.root.rglob(".tmp-*"))
