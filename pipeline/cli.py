@@ -20,7 +20,7 @@ from rich.table import Table
 
 from pipeline import demo as phantom
 from pipeline import doctor as health
-from pipeline import export, privacy
+from pipeline import export, privacy, privacyreport
 from pipeline import release as releases
 from pipeline.audit import AuditReport
 from pipeline.audit import audit as audit_release
@@ -35,6 +35,7 @@ from pipeline.io.clusterfile import cluster_schema, load_cluster, reached
 from pipeline.io.diary import Diary
 from pipeline.io.dicom import hush
 from pipeline.io.durable import write_bytes
+from pipeline.io.policy import load_policy, load_reasons
 from pipeline.io.ruleset import load_rules, load_task, rules_schema
 from pipeline.io.signature import SigningKey, load_signing_key
 from pipeline.io.table import write_table
@@ -54,6 +55,7 @@ from pipeline.review.desk import Desk
 from pipeline.review.stopped import write_stopped
 from pipeline.stages.draft import Answers, DraftChannel, draft, spoken
 from pipeline.stages.explain import explain as in_words
+from pipeline.stages.policywords import describe
 from pipeline.status import status as workspace_status
 
 BUG, USAGE, REFUSED, INTERRUPTED = 1, 2, 3, 130
@@ -658,17 +660,34 @@ def release(
     metavar="TASK/CASE",
     help="With -w, and no audit: print the key that links this one case to its source files.",
 )
+@click.option(
+    "--privacy",
+    "report_folder",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="With -w: also write DIR/privacy.html and .json: what stayed, what was done, and why.",
+)
 @json_option
 def audit(
-    target: Path, folder: Path | None, trust: Path | None, count: int, opened: str | None, as_json: bool
+    target: Path,
+    folder: Path | None,
+    trust: Path | None,
+    count: int,
+    opened: str | None,
+    report_folder: Path | None,
+    as_json: bool,
 ) -> int:
     """Check a release against its manifests; with -w, also the chain back to the sources."""
     workspace = None if folder is None else open_workspace(folder)
-    if (count or opened) and workspace is None:
-        raise UsageError("bad-usage", wanted="-w with --recompute or --open", found="no workspace")
+    if (count or opened or report_folder) and workspace is None:
+        wanted = "-w with --recompute, --open or --privacy"
+        raise UsageError("bad-usage", wanted=wanted, found="no workspace")
     if opened and workspace is not None:
         key = open_case(target, workspace.root, opened)
         return _end({"case": opened, "key": key}, as_json, f"Key of {opened} and of no other case: {key}", 0)
+    if report_folder is not None and workspace is not None:
+        privacyreport.write_report(workspace, report_folder, *privacy.made_from(target, workspace))
+        talk.print(f"Privacy report: {report_folder / 'privacy.html'}", markup=False)
     if workspace is not None and privacy.is_export(target):
         return _audit_export(target, workspace, as_json)
     report = _audit(target, folder, trust)
@@ -978,14 +997,17 @@ def rules_schema_command(as_json: bool) -> int:
 
 
 @rules.command("explain", epilog="Example: curate rules explain Task05_Prostate")
-@click.argument("names", nargs=-1, required=True, metavar="FILE|TASK...")
+@click.argument("names", nargs=-1, required=True, metavar="FILE|TASK|deid...")
 @rules_option
 @json_option
 def rules_explain(names: tuple[str, ...], rules: Path | None, as_json: bool) -> int:
-    """Say in words what a task's rules do."""
-    known = {} if all(Path(name).is_file() for name in names) else load_rules(rules)
+    """Say in words what a task's rules do; `deid`: what de-identification does, and why."""
+    known = {} if all(name == "deid" or Path(name).is_file() for name in names) else load_rules(rules)
     texts = {}
     for name in names:
+        if name == "deid":
+            texts[name] = describe(load_policy(), *load_reasons())
+            continue
         if not Path(name).is_file() and name not in known:
             raise RulesError("rules-not-found", wanted=name, found="rules for " + ", ".join(sorted(known)))
         loaded = load_task(Path(name)) if Path(name).is_file() else known[name]

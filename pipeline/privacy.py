@@ -12,9 +12,10 @@ from pipeline.io.document import canonical
 from pipeline.io.durable import write_bytes
 from pipeline.io.workspace import Workspace
 from pipeline.model.errors import UsageError
+from pipeline.model.series import SourceRef
 from pipeline.verify import Made, PrivacyReport, Source, verify_instances, verify_release
 
-__all__ = ["PrivacyReport", "deidentify", "is_export", "verify"]
+__all__ = ["PrivacyReport", "deidentify", "is_export", "made_from", "verify"]
 
 _RELEASE = "release.json"
 
@@ -72,9 +73,16 @@ def verify(target: Path, workspace: Workspace, tell: Callable[[str], None]) -> P
     UsageError
         `export-unknown` for a folder of DICOM that the workspace has no record of.
     """
-    if (target / _RELEASE).is_file() or not any(target.rglob("*.dcm")):
-        return verify_release(target, workspace.root, tell)
-    return verify_instances(_recorded(target, workspace), target, workspace.root, tell)
+    if is_export(target):
+        return verify_instances(_recorded(target, workspace), target, workspace.root, tell)
+    return verify_release(target, workspace.root, tell)
+
+
+def made_from(target: Path, workspace: Workspace) -> tuple[list[str], list[SourceRef]]:
+    """Return what a release or a folder of DICOM was made from: the tasks planned, or the source files."""
+    if is_export(target):
+        return [], [SourceRef(*one.source) for one in _recorded(target, workspace)]
+    return [path.name.partition(".")[0] for path in sorted(target.glob("Task*.manifest.jsonl"))], []
 
 
 def is_export(target: Path) -> bool:

@@ -145,6 +145,21 @@ class _Table(Rule):
     rows: tuple[tuple[str, str, bool, bool, str, dict[str, str]], ...]
 
 
+class _Reasons(Rule):
+    """`reasons.yaml`: why each option is in force or is not; decides nothing."""
+
+    format: Literal["curate-deid-reasons/1"]
+    chosen: dict[str, str]
+    not_chosen: dict[str, str]
+
+
+def load_reasons(folder: Path | None = None) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Return why each option that is in force is, and why each other one is not."""
+    raw = {"reasons.yaml": _bytes((folder or shipped_policy()) / "reasons.yaml")}
+    reasons = _read(_Reasons, "reasons.yaml", raw)
+    return reasons.chosen, reasons.not_chosen
+
+
 def shipped_policy() -> Path:
     """Return the folder of the policy that comes with the program, beside the package or inside a wheel."""
     package = Path(__file__).resolve().parents[1]
