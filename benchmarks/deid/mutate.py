@@ -14,7 +14,7 @@ import argparse
 import hashlib
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -177,12 +177,12 @@ def verified(folder: Path, original: bytes, out: Dataset, workspace: Path) -> Pr
     return verify_instances([Made(ref, file)], after, workspace)
 
 
-def survivors(every: int, seed: int, folder: Path) -> Iterator[tuple[Row | None, PrivacyReport]]:
-    """Yield what the verifier says with all rules on, then with each `every`-th rule off."""
+def verdicts(rows: Sequence[Row], seed: int, folder: Path) -> Iterator[tuple[Row | None, PrivacyReport]]:
+    """Yield what the verifier says with all rules on, then with each of the rows' rules off."""
     workspace, policy = create(folder / "workspace"), load_policy()
     original = written(source(policy, seed))
     dataset = read_dataset(original)
-    for row in (None, *policy.rows[::every]):
+    for row in (None, *rows):
         spoilt = policy if row is None else without(policy, row)
         out = cleaned(dataset, spoilt, workspace.key(), row)
         yield row, verified(folder, original, out, workspace.root)
@@ -197,7 +197,7 @@ def main() -> int:
     hush()
     red = green = 0
     with tempfile.TemporaryDirectory() as folder:
-        for row, report in survivors(words.every, words.seed, Path(folder)):
+        for row, report in verdicts(load_policy().rows[:: words.every], words.seed, Path(folder)):
             if row is None:
                 for leak in report.findings:
                     print(f"red with every rule on: {leak}")

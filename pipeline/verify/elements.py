@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from io import BytesIO
@@ -81,15 +82,18 @@ def read_instance(content: bytes) -> Instance:
     SourceError
         `unreadable` when it does not parse.
     """
-    try:
-        dataset = pydicom.dcmread(BytesIO(content), force=True)
-        encodings = _encodings(dataset)
-        elements = [
-            *_walk(getattr(dataset, "file_meta", Dataset()), (), encodings),
-            *_walk(dataset, (), encodings),
-        ]
-    except _UNPARSABLE as fault:
-        raise SourceError("unreadable", wanted="a DICOM file", found=type(fault).__name__) from None
+    with warnings.catch_warnings():
+        # pydicom quotes values in its warnings; nothing of them may reach a log.
+        warnings.simplefilter("ignore")
+        try:
+            dataset = pydicom.dcmread(BytesIO(content), force=True)
+            encodings = _encodings(dataset)
+            elements = [
+                *_walk(getattr(dataset, "file_meta", Dataset()), (), encodings),
+                *_walk(dataset, (), encodings),
+            ]
+        except _UNPARSABLE as fault:
+            raise SourceError("unreadable", wanted="a DICOM file", found=type(fault).__name__) from None
     is_little = dataset.original_encoding[1] is not False
     preamble = content[:128] if content[128:132] == b"DICM" else b""
     return Instance(elements, _pixels(dataset, content), preamble, encodings, is_little)
