@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from pydicom.dataset import Dataset
 
+from pipeline.facegate import guard_faces
 from pipeline.io import annotation, nifti, store
 from pipeline.io.dicom import read_dataset
 from pipeline.io.document import canonical, read_line_at
@@ -39,6 +40,7 @@ from pipeline.stages.align import align
 from pipeline.stages.check import check
 from pipeline.stages.convert import convert
 from pipeline.stages.deidentify import claims_text, deidentify
+from pipeline.stages.face import PART_KEYWORDS, Part, said_part
 from pipeline.stages.fix import half_turn
 from pipeline.stages.label import label
 from pipeline.stages.orient import orient
@@ -51,7 +53,7 @@ from pipeline.stages.unfold import unfold
 
 ROOMS = {
     "deidentify": 1, "accept": 1, "screen": 1, "convert": 2, "orient": 1, "align": 1, "fix": 1, "scale": 1,
-    "rasterise": 1, "label": 1, "check": 1, "register": 1, "strip": 1,
+    "rasterise": 1, "label": 1, "check": 1, "register": 1, "strip": 1, "face": 1, "deface": 1,
 }  # fmt: skip
 """Version of what each room does to voxels or notes: raise it when its golden bytes change."""
 
@@ -67,8 +69,8 @@ BRAIN_MASK, ATLAS = "brain_mask", "atlas"
 _DECIDES = ("name", "quantity", "values", "scale", "geometry", "padding", "registration")
 """What of a channel's rules decides its voxels, once its series is chosen."""
 
-_EXTRAS = ("rapidocr", "onnxruntime")
-"""What reads pictures; where it is not installed, nothing is read."""
+_EXTRAS = ("rapidocr", "onnxruntime", "pydeface")
+"""What reads pictures and takes faces away; where it is not installed, neither is done."""
 
 _COMPUTES = ("numpy", "SimpleITK", "pydicom", "nibabel", "python-gdcm", "pylibjpeg-openjpeg", "pyjpegls")
 
@@ -173,10 +175,11 @@ class Order:
 
     def _pixels(self) -> dict[str, Json]:
         """Return what is done about what the pixels show."""
-        rule = self.rules.burned_in
+        rule, face = self.rules.burned_in, self.rules.face
         return {
             "unscreened": self.screening.unscreened,
             "burned_in": None if rule is None else rule.model_dump(),
+            "face": None if face is None else face.model_dump(),
         }
 
     def inputs(self) -> dict[str, Json]:
@@ -252,8 +255,9 @@ def walk(order: Admissible, journal: Journal) -> tuple[tuple[Volume, ...], Volum
     """Take one case from its source files to finished channels and label, all on one RAS+ grid."""
     channels: dict[str, Volume] = {}
     acquired: dict[str, tuple[Grid, str]] = {}
+    parts: dict[str, Part] = {}
     for channel in order.rules.channels:
-        volume, frame = _acquire(order, channel, journal)
+        volume, frame, parts[channel.name] = _acquire(order, channel, journal)
         acquired[channel.name] = (volume.grid, frame)
         journal.enter("orient")
         channels[channel.name] = journal.keep(orient(volume), channel.name)
@@ -278,6 +282,8 @@ def walk(order: Admissible, journal: Journal) -> tuple[tuple[Volume, ...], Volum
         }
         if labelled is not None:
             labelled = journal.keep(_turned(labelled, order.plan.half_turn), "label")
+    journal.enter("face")
+    channels = journal.keep(guard_faces(channels, parts, order.rules.face), "image")
     journal.enter("scale")
     image = tuple(journal.keep(scale(channels[c.name], c.scale), c.name) for c in order.rules.channels)
     journal.enter("check")
@@ -353,14 +359,15 @@ def _turned(volume: Volume, turn: Mapping[str, str]) -> Step[Volume]:
     return Step(step.value, Note(step.note.stage, {**step.note.facts, "evidence_digest": turn["digest"]}))
 
 
-def _acquire(order: Admissible, channel: Channel, journal: Journal) -> tuple[Volume, str]:
-    """Return a channel as it was acquired, and its (pseudonymous) frame of reference."""
+def _acquire(order: Admissible, channel: Channel, journal: Journal) -> tuple[Volume, str, Part]:
+    """Return a channel as it was acquired, its (pseudonymous) frame of reference, and the part that its header says."""
     came = order.let_in(channel.name, journal)
     if order.rules.source is not None:
-        return came.value, ""
+        return came.value, "", Part.UNSAID
     journal.enter("convert")
     volume: Volume = journal.keep(came.converted or _convert(came.value, channel), channel.name)
-    return volume, str(came.value[0].get("FrameOfReferenceUID", ""))
+    frame = str(came.value[0].get("FrameOfReferenceUID", ""))
+    return volume, frame, said_part(part_facts(came.value[0]))
 
 
 def _let_slices_in(order: Order, channel: Channel, journal: Journal) -> LetIn:
@@ -389,6 +396,11 @@ def _let_label_in(order: Order, source: LabelSource, journal: Journal) -> LetIn:
         return LetIn(journal.keep(_read_mask(source), LABEL))
     journal.enter("deidentify")
     return LetIn(_clean(order, Identified(_read([source.ref])), LABEL, journal))
+
+
+def part_facts(dataset: Dataset) -> dict[str, Any]:
+    """Return what the header says of the part of the body."""
+    return {keyword: dataset.get(keyword) for keyword in PART_KEYWORDS}
 
 
 def _read_file(order: Order, channel: Channel, journal: Journal) -> Volume:

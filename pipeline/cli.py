@@ -806,6 +806,13 @@ def compare(first: Path, second: Path, html: Path | None, as_json: bool) -> int:
 @click.option(
     "--resample", is_flag=True, help="Interpolate tilted and uneven slices, which are refused otherwise."
 )
+@click.option(
+    "--face",
+    type=click.Choice(["keep", "deface", "refuse"]),
+    default="keep",
+    show_default=True,
+    help="What is done where a head may show its face.",
+)
 @click.option("--unscreened", metavar="WHY", help="Do not search pixels for burned-in text, and say why.")
 @click.option(
     "--dry-run", is_flag=True, help="Say what would become of each series; write nothing, need no -o."
@@ -819,6 +826,7 @@ def convert(
     output: Path | None,
     with_labels: bool,
     resample: bool,
+    face: str,
     unscreened: str | None,
     dry_run: bool,
     folder: Path | None,
@@ -827,7 +835,7 @@ def convert(
     """Write every series as de-identified RAS NIfTI with a JSON sidecar; no task, no rules."""
     workspace = None if folder is None else open_workspace(folder)
     key = Key(secrets.token_bytes(32)) if workspace is None else workspace.key()
-    choices = export.choose(workspace, resample=resample, unscreened=unscreened)
+    choices = export.choose(workspace, resample=resample, unscreened=unscreened, face=face)
     if output is None and not dry_run:
         raise UsageError("bad-usage", wanted="-o DIR, or --dry-run", found="neither")
     with _progress("converting") as told:
@@ -864,6 +872,8 @@ def _exported(made: export.Exported, as_json: bool, done: str) -> int:
         talk.print(
             f"refused {refusal['name']}: {refusal['code']}: wanted {refusal['wanted']}, found {refusal['found']}"
         )
+    if faces := sum(one.get("face") == "keep" for one in made.written):
+        talk.print(f"{faces} volumes may show a face: this is no release. See --face.", markup=False)
     document = made.to_json()
     fates = ", ".join(f"{count} {code}" for code, count in document["fates"].items())  # type: ignore[union-attr]
     return _end(

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from pydicom.dataset import Dataset
 
-from pipeline.case import wanted_slices
+from pipeline.case import part_facts, wanted_slices
+from pipeline.facegate import guard_faces, require_template
 from pipeline.index import Told, look
 from pipeline.io import annotation, nifti
 from pipeline.io.dicom import read_dataset, write_dataset
@@ -29,12 +30,13 @@ from pipeline.model.identified import Identified, Key
 from pipeline.model.names import ANNOTATION_NAMES
 from pipeline.model.plan import refs_and_frames
 from pipeline.model.record import Json, Note, Step
-from pipeline.model.rules import Geometry
+from pipeline.model.rules import Face, Geometry
 from pipeline.model.series import Kind, SourceFile, SourceRef, Stack
 from pipeline.model.volume import Annotation, Grid, Measure, Volume
 from pipeline.pixelgate import Gate, screen_slices
 from pipeline.stages.convert import convert
 from pipeline.stages.deidentify import claims_text, deidentify
+from pipeline.stages.face import said_part
 from pipeline.stages.ingest import Grouping, ingest
 from pipeline.stages.orient import orient
 from pipeline.stages.quantify import quantity_of
@@ -57,6 +59,12 @@ RESAMPLE = Geometry(tilt="resample", spacing="resample", why="Asked for on the c
 """What `--resample` lets be interpolated; missing slices stay refused."""
 
 
+KEPT = Face(treatment="keep", why="Converted without a task: this is no release.")
+DEFACED = Face(treatment="deface", why="Asked for on the command line.")
+FACES = {"keep": KEPT, "deface": DEFACED, "refuse": None}
+"""What `--face` says -> what is done where a head may show its face."""
+
+
 @dataclass(frozen=True, slots=True)
 class Choices:
     """What whoever exports decided: which slices are mended, whether pixels are searched for text, and for whom.
@@ -67,18 +75,21 @@ class Choices:
     geometry: Geometry | None = None
     screening: Screening = SCREENED
     workspace: Workspace | None = None
+    face: Face | None = KEPT
 
 
 PLAIN = Choices()
 """Nothing is mended, and pixels are searched."""
 
 
-def choose(workspace: Workspace | None, *, resample: bool = False, unscreened: str | None = None) -> Choices:
+def choose(
+    workspace: Workspace | None, *, resample: bool = False, unscreened: str | None = None, face: str = "keep"
+) -> Choices:
     """Return the choices that a command line and a workspace's settings make; the command line wins."""
     screening = SCREENED if workspace is None else workspace.settings().screening
     if unscreened is not None:
         screening = Screening(unscreened)
-    return Choices(RESAMPLE if resample else None, screening, workspace)
+    return Choices(RESAMPLE if resample else None, screening, workspace, FACES[face])
 
 
 @dataclass(slots=True)
@@ -188,7 +199,7 @@ def convert_sources(
             made = _convert_stack(stack, door, choices)
             _write(made, folder / name)
             exported.fates += [(source, "used") for source in stack.files]
-            exported.written.append({**about, **made.file.facts})
+            exported.written.append({**about, **made.file.facts, "face": made.face})
             grids.setdefault(stack.series_uid, (name, made.grid, made.frame_of_reference))
         except CurationError as error:
             exported.refuse(stack.files, error, about)
@@ -205,7 +216,7 @@ def preview_sources(sources: Sequence[Path], *, key: Key, told: Told, choices: C
         try:
             made = _convert_stack(stack, door, choices)
             exported.fates += [(source, "used") for source in stack.files]
-            exported.written.append({**about, **made.file.facts})
+            exported.written.append({**about, **made.file.facts, "face": made.face})
         except CurationError as error:
             exported.refuse(stack.files, error, about)
     exported.fates += [(label, "no-case-wants-it") for label in grouping.labels]
@@ -236,6 +247,7 @@ def _grouped(files: Sequence[SourceFile], key: Key, choices: Choices) -> tuple[G
     """Return the stacks of all files, what cleans them, and the fates of the files that are in none."""
     gate = Gate(choices.screening)
     gate.require()
+    require_template(choices.face)
     grouping, exported = ingest(files), Exported()
     exported.fates += grouping.set_aside
     exported.fates += [(file, "case-table") for file in grouping.tables]
@@ -283,6 +295,8 @@ class _Converted:
     sidecar: bytes
     grid: Grid
     frame_of_reference: str
+    face: str
+    """What was done about the face that it may show: `keep`, `deface`, or `none` where it shows none."""
 
 
 def _convert_stack(stack: Stack, door: Door, choices: Choices) -> _Converted:
@@ -297,14 +311,18 @@ def _convert_stack(stack: Stack, door: Door, choices: Choices) -> _Converted:
     converted = convert(slices, measure, geometry=choices.geometry)
     screened = screen_slices(slices, door.gate, is_claimed=is_claimed)
     oriented = orient(converted.value)
-    volume = oriented.value
+    guarded = guard_faces(
+        {"image": oriented.value}, {"image": said_part(part_facts(slices[0]))}, choices.face
+    )
+    volume = guarded.value["image"]
     data = volume.data if volume.data.dtype in (np.int16, np.float32) else volume.data.astype(np.float32)
-    notes = [cleaned.note, screened.note, converted.note, oriented.note]
+    notes = [cleaned.note, screened.note, converted.note, oriented.note, guarded.note]
     return _Converted(
         nifti.encode(data, volume.affine),
         _sidecar(slices, notes),
         converted.value.grid,
         str(slices[0].get("FrameOfReferenceUID", "")),
+        str(guarded.note.facts.get("treatment", "none")),
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from pipeline import cluster, metadata
 from pipeline.case import Orders, Request, entry_of, found_finished, software
+from pipeline.facegate import require_template
 from pipeline.io import ledger, store, tarball
 from pipeline.io.decisions import last_decisions
 from pipeline.io.document import canonical, digest_of, merkle_root
@@ -127,6 +128,8 @@ def build(
     """
     plans = planned(workspace, tasks)
     Gate(workspace.settings().screening).require()
+    for plan in plans:
+        require_template(plan.rules.face)
     _sweep(workspace)
     finished, refusals, warnings = Counter[bool](), [], []
     for outcome in _outcomes(workspace, plans, workers, told):

@@ -54,7 +54,7 @@ def test_a_case_walks_through_the_rooms_in_order_and_is_found_finished(
     assert first.was_made
     assert again == replace(first, was_made=False)
     assert list(dict.fromkeys(told)) == [
-        "deidentify", "convert", "screen", "orient", "label", "align", "scale", "check", "store",
+        "deidentify", "convert", "screen", "orient", "label", "align", "face", "scale", "check", "store",
     ] or "rasterise" in told  # fmt: skip
     record = json.loads((workspace.store / first.entry / "record.json").read_bytes())
     assert record["case"] == request_.case

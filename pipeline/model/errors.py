@@ -570,6 +570,25 @@ _FAULTS = (
         "privacy officer",
     ),
     Fault(
+        "face-visible",
+        "A head that is not stripped of its skull may show a face.",
+        "Say in the task's rules what is done about faces (`face`): `removed upstream`, `deface` or `keep`, with a "
+        "reason.",
+        "privacy officer",
+    ),
+    Fault(
+        "deface-failed",
+        "The face could not be taken away: the head did not fit the template, or too much or too little would go.",
+        "Deface the image by other means and say `removed upstream` in the rules, or take the case out.",
+        "privacy officer",
+    ),
+    Fault(
+        "deface-missing",
+        "Faces are to be taken away, and the template for it is not installed.",
+        "Install the extra (`pip install 'curate-releases[deface]'`), or change `face` in the rules.",
+        "operator",
+    ),
+    Fault(
         "ocr-missing",
         "Pixels are to be searched for burned-in text, and what reads it is not installed.",
         "Install the extra (`pip install 'curate-releases[ocr]'`), or say in curate.yaml, with a reason, that nobody "

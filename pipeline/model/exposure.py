@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.model.volume import Volume
+
 Frame = npt.NDArray[Any]
 """One image as it is stored, shape (rows, columns)."""
 
@@ -30,6 +32,14 @@ class Screening:
     """Whether pixels are searched for lettering; `unscreened` says why they are not, None that they are."""
 
     unscreened: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Template:
+    """The mean of many heads, and on the same grid what stays of it (1) when its face goes (0)."""
+
+    head: Volume
+    stays: Volume
 
 
 SCREENED = Screening()

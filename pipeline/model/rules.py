@@ -240,6 +240,13 @@ class Registration(Rule):
     why: str = Field(min_length=10, description="Why the headers' millimetres do not suffice.")
 
 
+class Face(Rule):
+    """What is done where a head may show its face."""
+
+    treatment: Literal["removed upstream", "deface", "keep"]
+    why: str = Field(min_length=10, description="Why that is right for the images of this task.")
+
+
 class Channel(Rule):
     """One image of a case: which series it is, what its numbers mean, how they are scaled."""
 
@@ -466,6 +473,9 @@ class TaskRules(Rule):
     half_turns: tuple[HalfTurn, ...] = ()
     burned_in: BurnedIn | None = Field(
         None, description="What is done where text is found in the pixels; None: the case is refused."
+    )
+    face: Face | None = Field(
+        None, description="What is done where a head may show its face; None: the case is refused."
     )
     about: About
 

@@ -11,6 +11,7 @@ from pipeline.model.rules import (
     BurnedIn,
     Channel,
     Criterion,
+    Face,
     Geometry,
     HalfTurn,
     Label,
@@ -53,6 +54,7 @@ def explain(rules: TaskRules, published: PublishedSplit | None = None) -> str:
         ("Orientation (orient)", _ORIENTATION),
         ("Alignment (register, align, strip)", _alignment(rules)),
         ("Half turns (fix)", _half_turns(rules.half_turns)),
+        ("Faces (face)", _faces(rules.face)),
         ("Scaling (scale)", _scaling(rules.channels)),
         ("Label (rasterise, label)", _label(rules.label, rules.channels)),
         ("Check (check)", _check(rules.channels)),
@@ -98,6 +100,21 @@ _ACCEPTANCE = (
     "The files place their voxels themselves; one whose qform and sform disagree, whose axes are not at right angles, "
     "or that says no place is refused. Values are as stored, and what they measure is by rule."
 )
+
+
+_FACES: Mapping[str, str] = {
+    "removed upstream": "Faces were taken away before; a head whose voxels still show one is refused.",
+    "deface": "A head template is registered to the image, and what its face mask covers takes the smallest value.",
+    "keep": "Heads keep their faces.",
+}
+
+
+def _faces(rule: Face | None) -> str:
+    return (
+        "A head that may show its face is refused."
+        if rule is None
+        else f"{_FACES[rule.treatment]} {rule.why}"
+    )
 
 
 def _burned_in(rule: BurnedIn | None) -> str:
