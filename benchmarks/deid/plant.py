@@ -259,6 +259,109 @@ def _contact(dataset: Dataset, invent: Inventor) -> None:
     invent.planted[-1].text = invent.planted[-1].text.lower()
 
 
+def _sequence_bytes(name: str, is_explicit: bool) -> bytes:
+    """Return a sequence of one item that holds a patient's name, as bytes in either encoding."""
+    value = name.encode() + b" " * (len(name) % 2)
+    head = b"PN" + struct.pack("<H", len(value)) if is_explicit else struct.pack("<I", len(value))
+    body = struct.pack("<HH", 0x0010, 0x0010) + head + value
+    return struct.pack("<HHI", 0xFFFE, 0xE000, len(body)) + body
+
+
+def _unknown_sequence(is_explicit: bool, tag: int) -> Plant:
+    """Plant a sequence that is marked UN, in the encoding that the standard wants or in the other one."""
+    kind = f"UN {'explicit' if is_explicit else 'implicit'} sequence at {tag:08x}"
+
+    def plant(dataset: Dataset, invent: Inventor) -> None:
+        raw(dataset, tag, "UN", _sequence_bytes(invent.name(kind), is_explicit))
+
+    return plant
+
+
+def _private_depths(dataset: Dataset, invent: Inventor) -> None:
+    """Private sequences in private sequences in a public one."""
+    inner, middle, outer = Dataset(), Dataset(), Dataset()
+    inner.private_block(0x0031, "QUAVEX", create=True).add_new(
+        0x01, "LT", invent.name("private, three levels down")
+    )
+    middle.private_block(0x0033, "QUAVEX", create=True).add_new(0x01, "SQ", [inner])
+    outer.private_block(0x0035, "QUAVEX", create=True).add_new(0x01, "SQ", [middle])
+    dataset.SourceImageSequence = [outer]
+
+
+def _code_meaning(dataset: Dataset, invent: Inventor) -> None:
+    """Plant a known code with somebody's meaning, and with values that no code has."""
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator = "T-D4000", "SRT"
+    code.CodeMeaning = invent.name("meaning of a known code")
+    code.CodingSchemeVersion, code.LongCodeValue = (
+        invent.name("coding scheme version"),
+        invent.name("long code"),
+    )
+    dataset.AnatomicRegionSequence = [code]
+
+
+def _escapes(dataset: Dataset, invent: Inventor) -> None:
+    """Plant a name behind an escape to another character set, one in a value after an empty one."""
+    raw(dataset, 0x00104000, "LT", b"\x1b$B" + invent.name("behind an escape").encode() + b"\x1b(B")
+    raw(dataset, 0x00181030, "LO", b"\\\\" + invent.name("after empty values").encode())
+
+
+def _odd_numbers(dataset: Dataset, invent: Inventor) -> None:
+    """Names in numbers: of several values, with blanks, as packed floats."""
+    raw(dataset, 0x00181314, "DS", b"90\\" + invent.name("second value of a number").encode())
+    raw(dataset, 0x00189073, "FD", invent.name("packed number").encode().ljust(16, b" ")[:16])
+    invent.planted[-1].text = invent.planted[-1].text[:16]
+
+
+def _moved_dates(dataset: Dataset, invent: Inventor) -> None:
+    dataset.SeriesDescription = f"t1 {invent.day('date in a description')}"
+    dataset.RequestedProcedureDescription = f"of {invent.day('date in a procedure')}"
+
+
+def _modified_attributes(dataset: Dataset, invent: Inventor) -> None:
+    """Plant what a system on the way replaced, and kept."""
+    item, old = Dataset(), Dataset()
+    old.PatientName, old.PatientID = (
+        invent.name("original attributes: name"),
+        invent.number("original attributes: ID"),
+    )
+    item.ModifiedAttributesSequence, item.ModifyingSystem = [old], invent.name("modifying system")
+    item.SourceOfPreviousValues = invent.name("source of previous values")
+    dataset.OriginalAttributesSequence = [item]
+
+
+def odd_places() -> dict[str, Plant]:
+    """Return places that only look harmless: other encodings, depths, groups, and what passed systems leave."""
+    return {
+        "UN sequence, implicit": _unknown_sequence(False, 0x00400275),
+        "UN sequence, explicit": _unknown_sequence(True, 0x00081140),
+        "UN private sequence": _unknown_sequence(True, 0x00191077),
+        "private depths": _private_depths,
+        "code meaning": _code_meaning,
+        "escapes": _escapes,
+        "odd numbers": _odd_numbers,
+        "dates in text": _moved_dates,
+        "original attributes": _modified_attributes,
+        "group length": lambda d, i: raw(d, 0x00100000, "LO", i.name("group length").encode()),
+        "curve of another group": lambda d, i: raw(d, 0x501E2500, "LO", i.name("curve label").encode()),
+        "overlay of another group": lambda d, i: raw(d, 0x601E4000, "LT", i.name("overlay comment").encode()),
+        "retired": lambda d, i: raw(d, 0x00084000, "LT", i.name("identifying comments, retired").encode()),
+        "retired study": lambda d, i: raw(
+            d, 0x0032000A, "CS", i.name("study status, retired").upper().encode()
+        ),
+        "encapsulated document": lambda d, i: raw(
+            d, 0x00420011, "OB", i.name("encapsulated document").encode()
+        ),
+        "private creator alone": lambda d, i: raw(
+            d, 0x00370010, "LO", i.name("private creator alone").encode()
+        ),
+        "element without creator": lambda d, i: raw(d, 0x00391001, "LO", i.name("without creator").encode()),
+        "digital signature": lambda d, i: raw(
+            d, 0xFFFAFFFA, "SQ", _sequence_bytes(i.name("digital signature"), True)
+        ),
+    }
+
+
 def _references(dataset: Dataset, invent: Inventor) -> None:
     item = Dataset()
     item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = CT, invent.uid("referenced instance")
@@ -456,6 +559,7 @@ COMMON: dict[str, Plant] = {
     "curve": lambda d, i: raw(d, 0x50003000, "OW", i.name("curve data").encode()),
     "colour profile": lambda d, i: raw(d, 0x00282000, "OB", i.name("colour profile").encode()),
     "trailing padding": lambda d, i: raw(d, 0xFFFCFFFC, "OB", i.name("trailing padding").encode()),
+    **odd_places(),
     "character set": lambda d, i: raw(d, 0x00281101, "UN", i.name("palette descriptor").encode()),
 }  # fmt: skip
 """Place -> how an identifier gets there."""
@@ -467,7 +571,7 @@ WILD = {place for place in COMMON if place.endswith("in disguise")} | {
     "InstanceNumber",
     "curve",
 }
-WILD |= {"character set", "unknown public element"}
+WILD |= {"character set", "unknown public element", *odd_places()}
 """Places whose value does not fit its representation: some tools give up at them."""
 
 KEPT = [
