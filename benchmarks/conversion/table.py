@@ -49,6 +49,9 @@ CORNER_MM, RELATIVE = 0.1, 1e-5
 
 SECONDS = 120
 
+REFUSALS = (subprocess.CalledProcessError, RuntimeError, OSError, AttributeError, ValueError, KeyError)
+"""What other tools end with where they make nothing."""
+
 
 def ours(stack: Stack, geometry: Geometry | None) -> Image:
     """Return one of our volumes, or refuse."""
@@ -180,8 +183,10 @@ def verdict(tool: Tool, files: Sequence[Path], mine: Sequence[Image]) -> str:
             theirs = list(tool(source, made))
         except subprocess.TimeoutExpired:
             return "too slow"
-        except (subprocess.CalledProcessError, RuntimeError, OSError, nibabel.filebasedimages.ImageFileError):
+        except (*REFUSALS, nibabel.filebasedimages.ImageFileError):
             return "refused"
+    if not theirs:
+        return "nothing"
     same = sum(any(is_same(one, other) for other in theirs) for one in mine)
     others = sum(not any(is_same(one, other) for one in mine) for other in theirs)
     return f"{same} of {len(mine)} same" + (f", {others} other" if others else "")
