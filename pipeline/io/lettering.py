@@ -26,8 +26,11 @@ TALLEST = 64
 FEWEST_CHARACTERS = 2
 """Letters and digits: edges and vessels are now and then read as a single one."""
 
-MARGIN = 2
-"""Pixels around a find that belong to it: the soft edges of letters."""
+MARGIN, SHARE = 2, 0.25
+"""Pixels, and share of its height, around a find that belong to it: the soft edges of letters."""
+
+BESIDE = 2.0
+"""Times its height: so near to a find on its line, what is less sure is part of the same text."""
 
 TILE, OVERLAP = 1024, 160
 """Pixels: larger pictures are looked at in parts, which share as much as a word is long."""
@@ -88,16 +91,29 @@ def _read(tile: Picture, factor: float, corner: tuple[int, int]) -> Iterator[Box
     if read.boxes is None:
         return
     top, left = corner[0] - BORDER, corner[1] - BORDER
+    sure: list[Box] = []
+    unsure: list[Box] = []
     for corners, text, score in zip(read.boxes, read.txts, read.scores, strict=True):
         (west, north), (east, south) = corners.min(axis=0) / factor, corners.max(axis=0) / factor
-        characters = sum(letter.isalnum() for letter in text)
-        if score >= LEAST_SCORE and south - north <= TALLEST and characters >= FEWEST_CHARACTERS:
-            yield Box(
-                top + math.floor(north) - MARGIN,
-                left + math.floor(west) - MARGIN,
-                top + math.ceil(south) + MARGIN,
-                left + math.ceil(east) + MARGIN,
-            )
+        if south - north > TALLEST:
+            continue
+        around = MARGIN + SHARE * (south - north)
+        box = Box(
+            top + math.floor(north - around),
+            left + math.floor(west - around),
+            top + math.ceil(south + around),
+            left + math.ceil(east + around),
+        )
+        is_sure = score >= LEAST_SCORE and sum(letter.isalnum() for letter in text) >= FEWEST_CHARACTERS
+        (sure if is_sure else unsure).append(box)
+    yield from sure
+    yield from (box for box in unsure if any(_is_beside(box, other) for other in sure))
+
+
+def _is_beside(box: Box, other: Box) -> bool:
+    is_on_line = box.top < other.bottom and other.top < box.bottom
+    gap = max(box.left - other.right, other.left - box.right)
+    return is_on_line and gap <= BESIDE * (other.bottom - other.top)
 
 
 def _enlarged(tile: Picture, factor: float) -> Picture:
@@ -124,6 +140,7 @@ def _engine() -> Any:
     return rapidocr.RapidOCR(
         params={
             **models, **threads, "Global.log_level": "critical", "Global.use_cls": False,
-            "Global.max_side_len": 4 * TILE, "Det.limit_type": "min", "Det.limit_side_len": 32,
+            "Global.max_side_len": 4 * TILE, "Global.text_score": 0.0,
+            "Det.limit_type": "min", "Det.limit_side_len": 32,
         }
     )  # fmt: skip
