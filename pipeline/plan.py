@@ -164,6 +164,8 @@ def plan(
         tables = _tables([file for _, file in survey.tables], cases, known)
         asked = _asked(tasks, survey.tasks, known)
         drafts = [_draft(_rules_of(task, known), survey, tables, dealt) for task in asked]
+        # Every label has its owner now; what comes needs the memory.
+        survey.whereabouts = Whereabouts()
         for draft, candidate, choice in _chosen(drafts, survey, dealt, key):
             draft.entrants.append(_entrant(candidate, choice, draft, key))
         drafts = [draft for draft in drafts if draft.entrants or draft.task in tasks]

@@ -10,6 +10,9 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
+import pydicom
 import pytest
 from hostile import (
     deflated_bomb,
@@ -169,6 +172,43 @@ def test_no_member_of_an_archive_is_a_path(tmp_path: Path) -> None:
 
     assert list(codes(tmp_path / "in")).count("unsafe-member") == 6
     assert [path for path in tmp_path.parent.rglob("*escaped*") if path.parent != tmp_path.parent] == []
+
+
+@pytest.mark.slow
+def test_a_description_is_no_path_no_script_and_no_terminal_code(tmp_path: Path) -> None:
+    hostile = "../../escaped <script>alert(1)</script> \x1b[2J\x07"
+    for path in write_series(tmp_path / "in" / "Task09_Spleen" / "x", Person(), count=11, described="x"):
+        dataset = pydicom.dcmread(path)
+        dataset.SeriesDescription = dataset.StudyDescription = hostile
+        dataset.PixelData = np.arange(16, dtype="<i2").tobytes()
+        dataset.save_as(path)
+    data = np.zeros((4, 4, 11), np.uint8)
+    data[1:3, 1:3, 2:5] = 1
+    nib.save(
+        nib.Nifti1Image(data, np.diag([-1.0, -1.0, 3.0, 1.0])), tmp_path / "in/Task09_Spleen/x/label.nii.gz"
+    )
+    before = set(tmp_path.parent.iterdir())
+    ws = tmp_path / "ws"
+    run_curate("init", ws)
+    said = ""
+    for words in (
+        ("index", tmp_path / "in", "-w", ws), ("plan", "-w", ws), ("build", "-w", ws, "--workers", "1"),
+        ("status", "-w", ws), ("convert", tmp_path / "in", "-o", tmp_path / "out"),
+    ):  # fmt: skip
+        done = run_curate(*words, code=0)
+        said += done.stdout + done.stderr
+
+    assert "\x1b" not in said
+    assert "alert" not in said
+    public = [
+        path
+        for place in ("out", "ws/store", "ws/review", "ws/runs")
+        for path in (tmp_path / place).rglob("*")
+    ]
+    assert any(path.name.endswith(".nii.gz") for path in public)
+    assert not any(b"<script" in path.read_bytes() for path in public if path.is_file())
+    assert not any("escaped" in path.name and ".." in path.name for path in public)
+    assert set(tmp_path.parent.iterdir()) == before
 
 
 def test_what_is_private_is_so_whatever_the_umask(tmp_path: Path) -> None:
