@@ -125,11 +125,8 @@ def by_hand(source: Path, made: Path) -> Iterator[Image]:
     slices.sort(key=lambda one: float(np.dot(normal, np.array(one.ImagePositionPatient, float))))
     places = np.array([one.ImagePositionPatient for one in slices], float)
     steps = np.diff(places, axis=0)
-    if (
-        len(slices) < 2
-        or np.ptp(steps, axis=0).max() > CORNER_MM
-        or np.linalg.norm(np.cross(steps[0], normal)) > 0.01
-    ):
+    is_even = len(slices) > 1 and np.ptp(steps, axis=0).max() <= CORNER_MM
+    if not is_even or np.linalg.norm(np.cross(steps[0], normal)) > 0.01 or np.dot(steps[0], normal) < 0.01:
         return
     between_rows, between_columns = map(float, slices[0].PixelSpacing)
     step = (places[-1] - places[0]) / (len(slices) - 1)
