@@ -25,7 +25,7 @@ endef
 .PHONY: help install demo test test-fast check format accept accept-venv cite-venv lock golden rebuild-313 bench docs picture screenshot clean
 
 help: ## say what can be made
-	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	@grep -E '^[a-z0-9-]+:.*## ' Makefile | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
 
 install: .venv/.installed ## .venv with the pinned versions and the command .venv/bin/curate
 
