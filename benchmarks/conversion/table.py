@@ -4,6 +4,7 @@
 
 `--dicom2nifti` names the Python of an environment that has it. A tool that is not there gets a column that says so.
 `reference` compares with the NIfTI images that lie in the folder, where one is on the same grid.
+One line is one series in one folder: copies of a series in other folders are other lines. Drawings get none.
 Ours is made from the sources as they are, without de-identification, because the others do not de-identify.
 """
 
@@ -13,8 +14,9 @@ import argparse
 import shutil
 import subprocess
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +32,10 @@ from pipeline.io.source import read_refs
 from pipeline.model.errors import CurationError
 from pipeline.model.plan import refs_and_frames
 from pipeline.model.rules import Geometry
-from pipeline.model.series import Stack
+from pipeline.model.series import SourceFile, Stack
 from pipeline.model.volume import corner_distance
 from pipeline.stages.convert import convert
-from pipeline.stages.ingest import ingest
+from pipeline.stages.ingest import LABELS, ingest
 from pipeline.stages.orient import orient
 from pipeline.stages.quantify import quantity_of
 from pipeline.stages.unfold import unfold
@@ -48,6 +50,11 @@ CORNER_MM, RELATIVE = 0.1, 1e-5
 """When two volumes are the same: corners this near, values this near by share of the largest."""
 
 SECONDS = 120
+
+
+class NotPlainError(Exception):
+    """A series of which the standard's plainest formulas do not speak."""
+
 
 REFUSALS = (subprocess.CalledProcessError, RuntimeError, OSError, AttributeError, ValueError, KeyError)
 """What other tools end with where they make nothing."""
@@ -113,12 +120,12 @@ def simpleitk(source: Path, made: Path) -> Iterator[Image]:
 def by_hand(source: Path, made: Path) -> Iterator[Image]:
     """Yield a plain series as PS3.3 C.7.6.2.1.1 and C.11.1 have it, with pydicom's header and decoder alone.
 
-    Series that are not plain (many slices in a file, two at one place, uneven, tilted) yield nothing.
+    Refuses series that are not plain (many slices in a file, two at one place, uneven, tilted).
     """
     del made
     slices = [pydicom.dcmread(path, force=True) for path in sorted(source.iterdir())]
     if any(one.get("NumberOfFrames", 1) != 1 or "ImagePositionPatient" not in one for one in slices):
-        return
+        raise NotPlainError
     orientation = np.array(slices[0].ImageOrientationPatient, float)
     row, column = orientation[:3], orientation[3:]
     normal = np.cross(row, column)
@@ -127,7 +134,7 @@ def by_hand(source: Path, made: Path) -> Iterator[Image]:
     steps = np.diff(places, axis=0)
     is_even = len(slices) > 1 and np.ptp(steps, axis=0).max() <= CORNER_MM
     if not is_even or np.linalg.norm(np.cross(steps[0], normal)) > 0.01 or np.dot(steps[0], normal) < 0.01:
-        return
+        raise NotPlainError
     between_rows, between_columns = map(float, slices[0].PixelSpacing)
     step = (places[-1] - places[0]) / (len(slices) - 1)
     affine = np.eye(4)
@@ -180,42 +187,82 @@ def verdict(tool: Tool, files: Sequence[Path], mine: Sequence[Image]) -> str:
             theirs = list(tool(source, made))
         except subprocess.TimeoutExpired:
             return "too slow"
+        except NotPlainError:
+            return "not plain"
         except (*REFUSALS, nibabel.filebasedimages.ImageFileError):
             return "refused"
     if not theirs:
         return "nothing"
     same = sum(any(is_same(one, other) for other in theirs) for one in mine)
     others = sum(not any(is_same(one, other) for one in mine) for other in theirs)
-    return f"{same} of {len(mine)} same" + (f", {others} other" if others else "")
+    return told_of({f"of {len(mine)} same": same if mine else None, "other": others or None})
 
 
-def series_of(folder: Path) -> dict[str, list[Stack]]:
-    """Return the stacks of each series."""
-    stacks: dict[str, list[Stack]] = defaultdict(list)
-    for stack in ingest(look(folder.resolve(), lambda *told: None)).stacks:
-        stacks[stack.series_uid].append(stack)
-    return stacks
+def told_of(counts: dict[str, int | None]) -> str:
+    """Return counts with their words, but those that are None."""
+    return ", ".join(f"{count} {word}" for word, count in counts.items() if count is not None)
+
+
+@dataclass(frozen=True)
+class Series:
+    """The images of one series in one folder: those in stacks, and those set aside with their codes."""
+
+    name: str
+    stacks: Sequence[Stack]
+    set_aside: Sequence[tuple[SourceFile, str]]
+
+    @property
+    def paths(self) -> list[Path]:
+        """Every file of it."""
+        files = [
+            *(file for stack in self.stacks for file in stack.files),
+            *(file for file, _ in self.set_aside),
+        ]
+        return sorted({Path(file.ref.path) for file in files})
+
+
+def series_below(root: Path) -> Iterator[Series]:
+    """Yield every series of images, folder by folder."""
+    folders: dict[str, list[SourceFile]] = defaultdict(list)
+    for file in look(root.resolve(), lambda *told: None):
+        folders[str(Path(file.inside).parent)].append(file)
+    for folder, files in folders.items():
+        grouping = ingest(files)
+        drawn = {file.ref for file in files if file.kind in LABELS}
+        aside = [
+            (file, code) for file, code in grouping.set_aside
+            if file.text("SeriesInstanceUID") and file.ref not in drawn
+        ]  # fmt: skip
+        uids = dict.fromkeys(
+            [stack.series_uid for stack in grouping.stacks]
+            + [file.text("SeriesInstanceUID") for file, _ in aside]
+        )
+        for number, uid in enumerate(uids, start=1):
+            yield Series(
+                folder if len(uids) == 1 else f"{folder} ({number})",
+                [stack for stack in grouping.stacks if stack.series_uid == uid],
+                [(file, code) for file, code in aside if file.text("SeriesInstanceUID") == uid],
+            )
 
 
 def row(
-    stacks: Sequence[Stack],
+    series: Series,
     tools: dict[str, Tool | None],
     geometry: Geometry | None,
     known: Sequence[Image],
 ) -> list[str]:
     """Return one line of the table."""
-    mine, codes = [], []
-    for stack in stacks:
+    mine: list[Image] = []
+    codes = Counter(code for _, code in series.set_aside)
+    for stack in series.stacks:
         try:
             mine.append(ours(stack, geometry))
         except CurationError as error:
-            codes.append(error.code)
-    files = sorted({Path(file.ref.path) for stack in stacks for file in stack.files})
-    name = str(Path(stacks[0].files[0].inside).parent)
-    said = [f"{len(mine)} made" if mine else "", ", ".join(sorted(set(codes)))]
-    cells = ["absent" if tool is None else verdict(tool, files, mine) for tool in tools.values()]
-    slices = str(sum(len(stack.files) for stack in stacks))
-    return [name, slices, "; ".join(filter(None, said)), against(mine, known), *cells]
+            codes[error.code] += len(stack.files)
+    fates = told_of({"made": len(mine) or None, **dict(sorted(codes.items()))})
+    cells = ["absent" if tool is None else verdict(tool, series.paths, mine) for tool in tools.values()]
+    slices = sum(len(stack.files) for stack in series.stacks) + len(series.set_aside)
+    return [series.name, str(slices), fates, against(mine, known), *cells]
 
 
 def main() -> None:
@@ -237,8 +284,8 @@ def main() -> None:
     known = references(asked.folder)
     print("| series | slices | curate | reference |", *(f"{name} |" for name in tools))
     print("|---|---|---|---|" + "---|" * len(tools))
-    for stacks in series_of(asked.folder).values():
-        cells = row(stacks, tools, RESAMPLE if asked.resample else None, known)
+    for series in series_below(asked.folder):
+        cells = row(series, tools, RESAMPLE if asked.resample else None, known)
         print("|", " | ".join(cells), "|", flush=True)
 
 
