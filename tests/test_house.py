@@ -34,6 +34,7 @@ MIRRORLESS_TESTS = {
     "test_hosts.py": "clusters of several hosts: a batch system, two zones, a network that is cut",
     "test_acceptance.py": "the consumers that a release must work for",
     "test_deid_benchmarks.py": "the small sizes of benchmarks/deid",
+    "test_damaged_series.py": "two real series, damaged slice by slice",
     "test_odd_series.py": "series of odd kinds, from files to volumes",
     "test_deterministic.py": "the same bytes for any number of workers, time zone and order",
     "test_files_no_longer_dicom.py": "images that come as NIfTI, NRRD or MetaImage, from the source to the audit",
