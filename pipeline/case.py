@@ -52,7 +52,7 @@ from pipeline.stages.strip import strip
 from pipeline.stages.unfold import unfold
 
 ROOMS = {
-    "deidentify": 1, "accept": 1, "screen": 1, "convert": 3, "orient": 1, "align": 1, "fix": 1, "scale": 1,
+    "deidentify": 1, "accept": 1, "screen": 2, "convert": 3, "orient": 1, "align": 1, "fix": 1, "scale": 1,
     "rasterise": 1, "label": 1, "check": 1, "register": 1, "strip": 1, "face": 1, "deface": 1,
 }  # fmt: skip
 """Version of what each room does to voxels or notes: raise it when its golden bytes change."""

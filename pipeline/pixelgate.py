@@ -131,8 +131,25 @@ def _judged(
         raise _exposed(left, is_claimed)
     boxes = sum(len(ones) for ones in found.boxes.values())
     changed = sum(int((a != b).sum()) for a, b in zip(frames, covered, strict=True))
-    covering: dict[str, Json] = {"boxes": boxes, "voxels": changed, "why": gate.rule.why}
+    covering: dict[str, Json] = {
+        "boxes": boxes, "voxels": changed, "places": _places(found.boxes, len(frames)), "why": gate.rule.why
+    }  # fmt: skip
     return covered, Note("screen", {**facts, "covered": covering})
+
+
+def _places(boxes: Mapping[int, Sequence[Box]], count: int) -> list[Json]:
+    """Return each box with the slices, in the order of the plan, that it was covered in."""
+    slices: dict[Box, list[Json]] = defaultdict(list)
+    for number, ones in sorted(boxes.items()):
+        for box in ones:
+            slices[box].append(number)
+    return [
+        {
+            "rows": [box.top, box.bottom], "columns": [box.left, box.right],
+            "slices": "all" if len(numbers) == count else numbers,
+        }
+        for box, numbers in slices.items()
+    ]  # fmt: skip
 
 
 def _search(frames: Sequence[Frame], each: bool) -> _Found:

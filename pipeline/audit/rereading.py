@@ -68,7 +68,7 @@ def read_again(
     affine = np.array(line["image"]["affine"], dtype=np.float64)
     names = dict.fromkeys(str(note["channel"]) for note in line["notes"] if note["stage"] == "scale")
     for name, values in zip(names, voxels, strict=False):
-        notes = [note for note in line["notes"] if note.get("channel") == name]
+        notes = [note for note in line["notes"] if note.get("channel") == name or note["stage"] == "face"]
         if name in origins:
             _compare(Released(values, affine), origins[name], notes, private, spot.at(f"channel {name}"))
 

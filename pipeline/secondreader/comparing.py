@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.secondreader import niix
+from pipeline.secondreader.changed import covered, is_covered, is_defaced, spared
 from pipeline.secondreader.reading import Slice, UnreadError, read_slices
 
 Affine = npt.NDArray[np.float64]
@@ -52,6 +53,10 @@ class Reason(StrEnum):
     """A mosaic or grid is one tall picture to SimpleITK."""
     STORED_BITS = "stored-bits"
     """Stored bits below the top of their word, or with a sign within it, are read otherwise by GDCM."""
+    COVERED = "covered"
+    """A rule had text in the pixels covered: compared with the noted places covered."""
+    DEFACED = "defaced"
+    """A rule had a face taken away: compared but for as many voxels as were noted, which have the smallest value."""
     UNREAD = "unread"
     """Neither library decodes the file: HTJ2K, float pixel data, and others."""
 
@@ -75,7 +80,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What the second reader says of a channel: its differences, or the reason why it has no say.
+    """What the second reader says of a channel: its differences, or the reason why it has no say or a smaller one.
 
     `reader` is the one that was compared with: `SimpleITK`, `dcm2niix`, or none.
     """
@@ -119,7 +124,7 @@ def compare(
         released = replace(released, voxels=released.voxels[::-1, ::-1, :])
     reason = _reason(by_stage)
     try:
-        slices = _wanted(files, frames) if reason is None else []
+        slices = _wanted(files, frames, by_stage) if reason is None else []
     except UnreadError:
         reason = Reason.UNREAD
     except _TilesError:
@@ -129,7 +134,7 @@ def compare(
     differences = tuple(_differences(released, slices, by_stage))
     if differences and not all(one.is_plain for one in slices):
         return Opinion(reason=Reason.STORED_BITS, reader="none")
-    return Opinion(differences)
+    return Opinion(differences, _change(by_stage))
 
 
 class _TilesError(Exception):
@@ -150,12 +155,21 @@ def _reason(notes: Mapping[str, Mapping[str, Any]]) -> Reason | None:
     return next((reason for stage, reason in _CHANGED.items() if stage in notes), None)
 
 
+def _change(notes: Mapping[str, Mapping[str, Any]]) -> Reason | None:
+    """Return what was changed in the voxels that are compared all the same."""
+    if is_defaced(notes):
+        return Reason.DEFACED
+    return Reason.COVERED if is_covered(notes) else None
+
+
 _CHANGED = {"register": Reason.MOVED, "strip": Reason.MASKED}
 """Room, done only by rule -> why its voxels are not those of the source."""
 
 
-def _wanted(files: Sequence[Path], frames: Sequence[tuple[int, int]]) -> list[Slice]:
-    """Return the slices of a volume, along row x column, whatever the order of the plan."""
+def _wanted(
+    files: Sequence[Path], frames: Sequence[tuple[int, int]], notes: Mapping[str, Mapping[str, Any]]
+) -> list[Slice]:
+    """Return the slices of a volume, covered as noted, along row x column, whatever the order of the plan."""
     read = [read_slices(path) for path in files]
     if frames:
         if any(frame >= len(read[file]) for file, frame in frames):
@@ -164,7 +178,7 @@ def _wanted(files: Sequence[Path], frames: Sequence[tuple[int, int]]) -> list[Sl
     else:
         slices = [one for found in read for one in found]
     normal = np.cross(slices[0].row, slices[0].column)
-    return sorted(slices, key=lambda one: float(one.position @ normal))
+    return sorted(covered(slices, notes), key=lambda one: float(one.position @ normal))
 
 
 def _differences(
@@ -194,7 +208,8 @@ def _differences(
             )
         ]
     values = np.stack([_measured(one.values.T, notes) for one in slices], axis=2)
-    found = _cut_off_difference(values, notes) if not is_resampled else []
+    is_told = not is_resampled and not is_defaced(notes)
+    found = _cut_off_difference(values, notes) if is_told else []
     if is_resampled:
         return [*found, *_resampled_difference(released, values, affine, notes)]
     return [*found, *_voxel_difference(_turned(released.voxels, axes), values, notes)]
@@ -301,20 +316,20 @@ def _expected(
 def _voxel_difference(
     released: npt.NDArray[Any], values: npt.NDArray[Any], notes: Mapping[str, Mapping[str, Any]]
 ) -> list[Difference]:
-    wrong, largest, padded = 0, 0.0, 0
-    padding = notes.get("convert", {}).get("padding", {})
-    becomes = float(padding.get("becomes", "nan"))
+    wrong, largest, set_aside = 0, 0.0, 0
+    allowed = spared(notes, released)
     for k in range(values.shape[2]):
         wanted, tolerance = _expected(values[:, :, k], notes)
         apart = np.abs(released[:, :, k].astype(np.float64) - wanted)
-        is_padded = ~(apart <= tolerance) & (released[:, :, k] == becomes)
-        padded += int(is_padded.sum())
-        wrong += int((~(apart <= tolerance) & ~is_padded).sum())
+        is_off = ~(apart <= tolerance)
+        is_spared = is_off & allowed.among(released[:, :, k])
+        set_aside += int(is_spared.sum())
+        wrong += int((is_off & ~is_spared).sum())
         largest = max(largest, float(apart.max()))
-    # The second reader keeps padding: as many voxels as were noted may have what a rule made of it.
-    if not wrong and padded <= padding.get("voxels", 0):
+    # The second reader keeps padding and faces: as many voxels as were noted may have what a rule made of them.
+    if not wrong and set_aside <= allowed.most:
         return []
-    wrong += padded
+    wrong += set_aside
     return [
         Difference(
             "convert",
@@ -332,19 +347,24 @@ def _resampled_difference(
     last = np.array(values.shape)[:, np.newaxis] - 1
     scaling = _scaling(notes)
     span = scaling[3] - scaling[2] if scaling is not None else float(values.max() - values.min())
-    wrong, largest, compared = 0, 0.0, 0
+    wrong, largest, compared, set_aside = 0, 0.0, 0, 0
+    allowed = spared(notes, released.voxels)
     for k in range(released.voxels.shape[2]):
         i, j = np.indices(released.voxels.shape[:2]).reshape(2, -1)
         places = to_own[:3] @ np.stack([i, j, np.full_like(i, k), np.ones_like(i)])
         inside = ((places >= 0) & (places <= last)).all(axis=0)
         wanted, _ = _expected(_interpolated(values, places[:, inside]), notes)
-        apart = np.abs(released.voxels[:, :, k].ravel()[inside].astype(np.float64) - wanted)
-        wrong += int((~(apart <= RESAMPLED_TOLERANCE * span)).sum())
+        found = released.voxels[:, :, k].ravel()[inside]
+        apart = np.abs(found.astype(np.float64) - wanted)
+        is_off = ~(apart <= RESAMPLED_TOLERANCE * span)
+        is_spared = is_off & allowed.among(found)
+        set_aside += int(is_spared.sum())
+        wrong += int((is_off & ~is_spared).sum())
         largest, compared = max(largest, float(apart.max(initial=0.0))), compared + wanted.size
-    if not wrong:
+    if not wrong and set_aside <= allowed.most:
         return []
-    found = f"{wrong} of {compared} differ, by at most {largest:.6g}"
-    return [Difference("align", "the second reader's voxels, resampled", found)]
+    said = f"{wrong + set_aside} of {compared} differ, by at most {largest:.6g}"
+    return [Difference("align", "the second reader's voxels, resampled", said)]
 
 
 def _interpolated(values: npt.NDArray[Any], places: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
@@ -370,6 +390,8 @@ def _third_opinion(
 ) -> Opinion:
     """Ask dcm2niix for what SimpleITK cannot read; it has a say where one of its volumes lies on the release's grid."""
     is_asked = reason in (Reason.TILES, Reason.UNREAD) and notes.get("align", {}).get("resampled") is not True
+    # What dcm2niix makes of the source still shows what was covered or emptied.
+    is_asked = is_asked and _change(notes) is None
     found: list[Difference] = []
     for voxels, affine in niix.volumes(files, scratch) if is_asked else ():
         if _is_elsewhere(voxels.shape, affine, released):

@@ -163,3 +163,38 @@ def test_padding_that_a_rule_changed_is_excused_as_often_as_noted(
     voxels[0, 0, 0] = voxels[1, 1, 1] = -3000
     note = {"stage": "convert", "padding": {"becomes": "-3000", "voxels": noted}}
     assert stages(opinion(Released(voxels, released.affine), tmp_path, KEEP, note)) == found
+
+
+FACE = {"stage": "face", "treatment": "deface", "removed_voxels": 2}
+
+
+@pytest.mark.parametrize(("emptied", "found"), [(2, []), (3, ["convert"])])
+def test_a_defaced_channel_may_differ_in_as_many_smallest_values_as_were_noted(
+    released: Released, tmp_path: Path, emptied: int, found: list[str]
+) -> None:
+    voxels = released.voxels.copy()
+    voxels.ravel()[np.argsort(voxels, axis=None)[-emptied:]] = voxels.min()
+    opinion_of = opinion(Released(voxels, released.affine), tmp_path, KEEP, FACE)
+
+    assert (stages(opinion_of), opinion_of.reason) == (found, Reason.DEFACED)
+
+
+def test_a_defaced_channel_with_any_other_value_elsewhere_is_found(
+    released: Released, tmp_path: Path
+) -> None:
+    voxels = released.voxels.copy()
+    voxels[2, 1, 3] += 1
+    assert stages(opinion(Released(voxels, released.affine), tmp_path, KEEP, FACE)) == ["convert"]
+
+
+@pytest.mark.parametrize(("columns", "found"), [((1, 3), []), ((1, 2), ["convert"])])
+def test_a_covered_channel_is_compared_with_the_noted_places_covered(
+    tmp_path: Path, columns: tuple[int, int], found: list[str]
+) -> None:
+    values = SOURCE.values.astype(np.int16)
+    values[1:3, 0:2, :] = values.min(axis=(0, 1))
+    place = {"rows": [0, 2], "columns": list(columns), "slices": "all"}
+    note = {"stage": "screen", "covered": {"places": [place]}}
+    opinion_of = opinion(to_ras(values, SOURCE.affine), tmp_path, KEEP, note)
+
+    assert (stages(opinion_of), opinion_of.reason) == (found, Reason.COVERED)
