@@ -1,4 +1,8 @@
-"""Words in, exit code out."""
+"""Words in, exit code out.
+
+Every command imports what it works with when it runs: saying how to write a line, or how far another terminal is,
+is not to wait for Dask and SimpleITK.
+"""
 
 from __future__ import annotations
 
@@ -11,52 +15,29 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from pipeline import demo as phantom
-from pipeline import doctor as health
-from pipeline import export, privacy, privacyreport
-from pipeline import release as releases
-from pipeline.audit import AuditReport
-from pipeline.audit import audit as audit_release
-from pipeline.audit.sources import open_case
-from pipeline.bag import write_bag
-from pipeline.compare import compare as compare_sides
-from pipeline.compare.page import in_words as comparison_in_words
-from pipeline.compare.page import page as comparison_page
-from pipeline.index import index as index_sources
-from pipeline.io.certificates import DAYS, make_certificates
-from pipeline.io.clusterfile import cluster_schema, load_cluster, reached
-from pipeline.io.diary import Diary
-from pipeline.io.dicom import hush
-from pipeline.io.durable import write_bytes
-from pipeline.io.policy import load_policy, load_reasons
-from pipeline.io.ruleset import load_rules, load_task, rules_schema
-from pipeline.io.signature import SigningKey, load_signing_key
-from pipeline.io.table import write_table
-from pipeline.io.workspace import Workspace, create, locked, open_workspace
-from pipeline.model.clusterfile import ClusterFile
+from pipeline.io.quiet import hush
 from pipeline.model.errors import FAULTS, CurationError, RulesError, UsageError
-from pipeline.model.identified import Key
-from pipeline.model.record import Refusal
-from pipeline.model.review import NOT_REVIEWED, STALE
-from pipeline.plan import TaskPlan, learn_channels
-from pipeline.plan import plan as plan_tasks
-from pipeline.rebuild import Rebuilt, Terms
-from pipeline.rebuild import rebuild as rebuild_release
-from pipeline.recompute import recompute
-from pipeline.review import TaskPages, build_pages, serve
-from pipeline.review.desk import Desk
-from pipeline.review.stopped import write_stopped
-from pipeline.stages.draft import Answers, DraftChannel, draft, spoken
-from pipeline.stages.explain import explain as in_words
-from pipeline.stages.policywords import describe
-from pipeline.status import status as workspace_status
+
+if TYPE_CHECKING:
+    from pipeline import export, privacy
+    from pipeline import release as releases
+    from pipeline.audit import AuditReport
+    from pipeline.io.diary import Diary
+    from pipeline.io.signature import SigningKey
+    from pipeline.io.workspace import Workspace
+    from pipeline.model.clusterfile import ClusterFile
+    from pipeline.model.record import Refusal
+    from pipeline.plan import TaskPlan
+    from pipeline.rebuild import Rebuilt
+    from pipeline.review import TaskPages
+    from pipeline.stages.draft import DraftChannel
 
 BUG, USAGE, REFUSED, INTERRUPTED = 1, 2, 3, 130
 PRIVACY, AUDIT_FOUND = 4, 5
@@ -182,6 +163,9 @@ def _kept(told: Told) -> Told:
 @contextmanager
 def _at_work(folder: Path, command: str) -> Iterator[Workspace]:
     """Open a workspace, keep others out of it, and write down what is said and done meanwhile."""
+    from pipeline.io.diary import Diary
+    from pipeline.io.workspace import locked, open_workspace
+
     workspace = open_workspace(folder)
     with locked(workspace):
         talk.diary = Diary(workspace.runs, command)
@@ -295,6 +279,8 @@ def curate() -> None:
 @json_option
 def demo(folder: Path, tasks: tuple[str, ...], cases: int, seed: int, as_json: bool) -> int:
     """Write phantom DICOM and labels to DIR/source, and the truth to DIR/truth."""
+    from pipeline import demo as phantom
+
     with _progress("phantom") as told:
         made = phantom.make(
             folder, tasks=tasks or None, cases=cases, seed=seed, tell=lambda what: told(what, 0, 0)
@@ -317,6 +303,8 @@ def demo(folder: Path, tasks: tuple[str, ...], cases: int, seed: int, as_json: b
 @json_option
 def init(folder: Path, key_file: Path | None, as_json: bool) -> int:
     """Make a workspace with a new key and commented settings."""
+    from pipeline.io.workspace import create
+
     workspace = create(folder, key_file)
     document = {"workspace": str(folder), "key": workspace.key().fingerprint}
     return _end(
@@ -331,6 +319,8 @@ def init(folder: Path, key_file: Path | None, as_json: bool) -> int:
 @json_option
 def index(sources: tuple[Path, ...], folder: Path, task: str | None, as_json: bool) -> int:
     """Read every file (folders, .zip, .tar, .tar.gz) and what its header says."""
+    from pipeline.index import index as index_sources
+
     with _at_work(folder, "index") as workspace, _progress("reading") as told:
         counts = index_sources(workspace, sources, task, told)
     line = ", ".join(f"{count} {name}" for name, count in counts.items())
@@ -357,6 +347,9 @@ def plan(
     as_json: bool,
 ) -> int:
     """Say which series and labels make which case; every input's fate and why."""
+    from pipeline.io.table import write_table
+    from pipeline.plan import plan as plan_tasks
+
     with _at_work(folder, "plan") as workspace:
         plans = plan_tasks(workspace, tasks, rules=rules, cases=cases, is_proposing=proposal is not None)
     if proposal is not None:
@@ -415,6 +408,8 @@ def _refusal_code(refusals: Sequence[Refusal], allowed: int) -> int:
 
 def _where(options: Mapping[str, Any]) -> int | ClusterFile | None:
     """Return what the options of `where_options` say; None leaves it to the settings."""
+    from pipeline.io.clusterfile import load_cluster, reached
+
     named = [name for name in ("workers", "scheduler", "cluster") if options[name] is not None]
     if len(named) > 1:
         raise UsageError(
@@ -430,6 +425,8 @@ def _where(options: Mapping[str, Any]) -> int | ClusterFile | None:
 
 
 def _build(workspace: Workspace, tasks: Sequence[str], workers: int | ClusterFile | None) -> releases.Built:
+    from pipeline import release as releases
+
     total = sum(len(task.requests) for task in releases.planned(workspace, tasks))
     count = workers or workspace.settings().workers or os.cpu_count() or 1
     done = 0
@@ -469,6 +466,11 @@ def review(
     context: click.Context, folder: Path, tasks: tuple[str, ...], is_served: bool, as_json: bool
 ) -> int | None:
     """Draw every finished case and write a page a task, on which a person decides on each."""
+    from pipeline import release as releases
+    from pipeline.io.workspace import open_workspace
+    from pipeline.review import build_pages, serve
+    from pipeline.review.stopped import write_stopped
+
     context.obj = folder
     if context.invoked_subcommand is not None:
         return None
@@ -492,6 +494,8 @@ def review(
 
 
 def _show_pages(pages: Sequence[TaskPages]) -> None:
+    from pipeline.model.review import NOT_REVIEWED, STALE
+
     table = Table("task", "cases", "looked at", "to look at", "not finished")
     for made in pages:
         waiting = made.standing.get(NOT_REVIEWED, 0) + made.standing.get(STALE, 0)
@@ -517,6 +521,9 @@ def _show_addresses(addresses: Sequence[str], as_json: bool) -> None:
 @click.pass_context
 def review_apply(context: click.Context, file: Path, folder: Path | None, as_json: bool) -> int:
     """Keep the decisions that a review page saved; the last one on a case counts."""
+    from pipeline.io.workspace import open_workspace
+    from pipeline.review.desk import Desk
+
     applied = Desk(open_workspace(folder or context.obj)).take(file.read_bytes())
     stale = f", {len(applied.stale)} on voxels that are no longer these" if applied.stale else ""
     line = f"Kept {applied.kept} decisions, {applied.known} were known{stale}. Next: curate pack"
@@ -547,6 +554,9 @@ def pack(
     as_json: bool,
 ) -> int:
     """Write dataset.json, TARs and manifests; with --sign, also signatures; with --bag, also a bag of it all."""
+    from pipeline.bag import write_bag
+    from pipeline.io.signature import load_signing_key
+
     key = None if key_file is None else load_signing_key(key_file)
     with _at_work(folder, "pack") as workspace:
         packed = _pack(workspace, target, tasks, key)
@@ -560,6 +570,8 @@ def pack(
 
 def _kept_out(workspace: Workspace, tasks: Sequence[str]) -> list[Refusal]:
     """Say which cases review kept out of what was just packed."""
+    from pipeline import release as releases
+
     out = [
         each
         for task in releases.planned(workspace, tasks)
@@ -572,6 +584,8 @@ def _kept_out(workspace: Workspace, tasks: Sequence[str]) -> list[Refusal]:
 def _pack(
     workspace: Workspace, target: Path, tasks: Sequence[str], key: SigningKey | None = None
 ) -> list[releases.Packed]:
+    from pipeline import release as releases
+
     packed = releases.pack(
         workspace, target, tasks, told=lambda task: talk.print(f"packing {task}", markup=False), key=key
     )
@@ -616,6 +630,9 @@ def release(
     **options: Any,
 ) -> int:
     """Index, plan, build, pack and audit in one go."""
+    from pipeline.index import index as index_sources
+    from pipeline.plan import plan as plan_tasks
+
     with _at_work(folder, "release") as workspace:
         with _progress("reading") as told:
             index_sources(workspace, sources, tasks[0] if len(tasks) == 1 else None, told)
@@ -678,17 +695,17 @@ def audit(
     as_json: bool,
 ) -> int:
     """Check a release against its manifests; with -w, also the chain back to the sources."""
+    from pipeline.io.workspace import open_workspace
+
     workspace = None if folder is None else open_workspace(folder)
     if (count or opened or report_folder) and workspace is None:
         wanted = "-w with --recompute, --open or --privacy"
         raise UsageError("bad-usage", wanted=wanted, found="no workspace")
     if opened and workspace is not None:
-        key = open_case(target, workspace.root, opened)
-        return _end({"case": opened, "key": key}, as_json, f"Key of {opened} and of no other case: {key}", 0)
+        return _open_case(target, workspace, opened, as_json)
     if report_folder is not None and workspace is not None:
-        privacyreport.write_report(workspace, report_folder, *privacy.made_from(target, workspace))
-        talk.print(f"Privacy report: {report_folder / 'privacy.html'}", markup=False)
-    if workspace is not None and privacy.is_export(target):
+        _write_privacy_report(target, workspace, report_folder)
+    if workspace is not None and _is_export(target):
         return _audit_export(target, workspace, as_json)
     report = _audit(target, folder, trust)
     if count and workspace is not None:
@@ -702,12 +719,34 @@ def audit(
     return _end(document, as_json, line + (" Do not use this release." if code else ""), code)
 
 
+def _open_case(target: Path, workspace: Workspace, opened: str, as_json: bool) -> int:
+    from pipeline.audit.sources import open_case
+
+    key = open_case(target, workspace.root, opened)
+    return _end({"case": opened, "key": key}, as_json, f"Key of {opened} and of no other case: {key}", 0)
+
+
+def _write_privacy_report(target: Path, workspace: Workspace, folder: Path) -> None:
+    from pipeline import privacy, privacyreport
+
+    privacyreport.write_report(workspace, folder, *privacy.made_from(target, workspace))
+    talk.print(f"Privacy report: {folder / 'privacy.html'}", markup=False)
+
+
+def _is_export(target: Path) -> bool:
+    from pipeline import privacy
+
+    return privacy.is_export(target)
+
+
 def _audit_export(target: Path, workspace: Workspace, as_json: bool) -> int:
     leaks = _verify(target, workspace)
     return _end({"privacy": leaks.to_json()}, as_json, _searched(leaks), PRIVACY if leaks.findings else 0)
 
 
 def _verify(target: Path, workspace: Workspace) -> privacy.PrivacyReport:
+    from pipeline import privacy
+
     with _progress("verify") as told:
         report = privacy.verify(target, workspace, lambda what: told(f"verify | {what}", 0, 0))
     for leak in report.findings[:SHOWN]:
@@ -722,6 +761,9 @@ def _searched(leaks: privacy.PrivacyReport) -> str:
 
 
 def _recompute(report: AuditReport, target: Path, workspace: Workspace, count: int) -> AuditReport:
+    from pipeline.io.workspace import locked
+    from pipeline.recompute import recompute
+
     with locked(workspace), _progress("recompute") as told:
         made = recompute(target, workspace, count, tell=lambda what: told(f"recompute | {what}", 0, 0))
     for finding in made.findings[:SHOWN]:
@@ -730,6 +772,8 @@ def _recompute(report: AuditReport, target: Path, workspace: Workspace, count: i
 
 
 def _audit(target: Path, folder: Path | None, trust: Path | None = None) -> AuditReport:
+    from pipeline.audit import audit as audit_release
+
     with _progress("audit") as told:
         report = audit_release(
             target, workspace=folder, trust=trust, tell=lambda what: told(f"audit | {what}", 0, 0)
@@ -757,6 +801,10 @@ def rebuild(
     **options: Any,
 ) -> int:
     """Make a release again from its sources; equal to the byte, or say where not and why."""
+    from pipeline.compare.page import in_words as comparison_in_words
+    from pipeline.rebuild import Terms
+    from pipeline.rebuild import rebuild as rebuild_release
+
     terms = Terms(tasks, options["rules"], options["cases"], options["workers"])
     with _at_work(folder, "rebuild") as workspace, _progress("reading") as told:
         made = rebuild_release(target, sources, workspace, terms, told=told)
@@ -782,6 +830,11 @@ def _rebuilt(made: Rebuilt) -> str:
 @json_option
 def compare(first: Path, second: Path, html: Path | None, as_json: bool) -> int:
     """Compare two releases, TARs or task folders case by case: what changed, by how much, and why."""
+    from pipeline.compare import compare as compare_sides
+    from pipeline.compare.page import in_words as comparison_in_words
+    from pipeline.compare.page import page as comparison_page
+    from pipeline.io.durable import write_bytes
+
     with _progress("compare") as told:
         found = compare_sides(first, second, tell=lambda what: told(f"compare | {what}", 0, 0))
     if html is not None:
@@ -833,6 +886,10 @@ def convert(
     as_json: bool,
 ) -> int:
     """Write every series as de-identified RAS NIfTI with a JSON sidecar; no task, no rules."""
+    from pipeline import export
+    from pipeline.io.workspace import open_workspace
+    from pipeline.model.identified import Key
+
     workspace = None if folder is None else open_workspace(folder)
     key = Key(secrets.token_bytes(32)) if workspace is None else workspace.key()
     choices = export.choose(workspace, resample=resample, unscreened=unscreened, face=face)
@@ -860,6 +917,10 @@ def convert(
 @json_option
 def deidentify(sources: tuple[Path, ...], output: Path, folder: Path, as_json: bool) -> int:
     """Write every instance as de-identified DICOM."""
+    from pipeline import privacy
+    from pipeline import release as releases
+    from pipeline.io.workspace import locked, open_workspace
+
     workspace = open_workspace(folder)
     with locked(workspace), _progress("de-identifying") as told:
         made, report = privacy.deidentify(sources, output, workspace, told)
@@ -894,6 +955,8 @@ def cluster() -> None:
 @json_option
 def cluster_check(file: Path, as_json: bool) -> int:
     """Read a cluster file strictly; every fault with its place."""
+    from pipeline.io.clusterfile import load_cluster
+
     read = load_cluster(file)
     document = {"zones": read.zones, "groups": {name: group.kind for name, group in read.groups.items()}}
     return _end(document, as_json, f"{file.name}: well. Next: curate build -w WORKSPACE --cluster {file}")
@@ -903,6 +966,8 @@ def cluster_check(file: Path, as_json: bool) -> int:
 @json_option
 def cluster_schema_command(as_json: bool) -> int:
     """Print the JSON Schema of a cluster file."""
+    from pipeline.io.clusterfile import cluster_schema
+
     _print_json(cluster_schema())
     return 0
 
@@ -912,6 +977,8 @@ def cluster_schema_command(as_json: bool) -> int:
 @json_option
 def cluster_certs(folder: Path, as_json: bool) -> int:
     """Make a CA and the certificates by which client, scheduler and workers know each other."""
+    from pipeline.io.certificates import DAYS, make_certificates
+
     made = make_certificates(folder)
     line = f"Certificates written, for {DAYS} days; whoever reads {folder} can run code on the cluster."
     return _end({"ca": str(made.ca), "days": DAYS}, as_json, line)
@@ -927,6 +994,8 @@ def rules() -> None:
 @json_option
 def rules_check(files: tuple[Path, ...], as_json: bool) -> int:
     """Read rules strictly; every fault with its place. Without FILE, the shipped ones."""
+    from pipeline.io.ruleset import load_rules, load_task
+
     loaded = [load_task(path) for path in files] or list(load_rules(None).values())
     document = {"rules": [{"task": item.rules.task, "digest": item.digest} for item in loaded]}
     return _end(document, as_json, "\n".join(f"{item.rules.task}: well" for item in loaded))
@@ -958,6 +1027,10 @@ def rules_check(files: tuple[Path, ...], as_json: bool) -> int:
 @json_option
 def rules_new(file: Path, as_json: bool, **said: Any) -> int:
     """Ask a few questions and write commented rules for a task of your own."""
+    from pipeline.io.durable import write_bytes
+    from pipeline.io.ruleset import load_task
+    from pipeline.stages.draft import Answers, draft
+
     if re.fullmatch(r"Task[0-9]{2}_[A-Za-z][A-Za-z0-9]*\.ya?ml", file.name) is None:
         raise UsageError("bad-usage", wanted="a file called TaskNN_Name.yaml", found="another name")
     if file.exists():
@@ -978,6 +1051,10 @@ def rules_new(file: Path, as_json: bool, **said: Any) -> int:
 
 def _channels_said(task: str, said: Mapping[str, Any]) -> Sequence[DraftChannel]:
     """Return the channels: as learnt from a table, as given, or as asked for."""
+    from pipeline.io.workspace import open_workspace
+    from pipeline.plan import learn_channels
+    from pipeline.stages.draft import spoken
+
     if said["table"] is not None:
         if said["folder"] is None:
             raise UsageError("bad-usage", wanted="-w WORKSPACE with --from-plan", found="none")
@@ -1002,6 +1079,8 @@ def _asked(what: str) -> list[str]:
 @json_option
 def rules_schema_command(as_json: bool) -> int:
     """Print the JSON Schema of a rules file."""
+    from pipeline.io.ruleset import rules_schema
+
     _print_json(rules_schema())
     return 0
 
@@ -1012,6 +1091,11 @@ def rules_schema_command(as_json: bool) -> int:
 @json_option
 def rules_explain(names: tuple[str, ...], rules: Path | None, as_json: bool) -> int:
     """Say in words what a task's rules do; `deid`: what de-identification does, and why."""
+    from pipeline.io.policy import load_policy, load_reasons
+    from pipeline.io.ruleset import load_rules, load_task
+    from pipeline.stages.explain import explain as in_words
+    from pipeline.stages.policywords import describe
+
     known = {} if all(name == "deid" or Path(name).is_file() for name in names) else load_rules(rules)
     texts = {}
     for name in names:
@@ -1032,6 +1116,9 @@ def rules_explain(names: tuple[str, ...], rules: Path | None, as_json: bool) -> 
 @json_option
 def status(folder: Path, as_json: bool) -> int:
     """Say what is indexed, planned, finished, refused and pending, and every file's fate in counts."""
+    from pipeline.io.workspace import open_workspace
+    from pipeline.status import status as workspace_status
+
     document = workspace_status(open_workspace(folder))
     _show_running(document["running"])  # type: ignore[arg-type]
     table = Table("task", "planned", "finished", "refused", "pending", "reviewed")
@@ -1080,6 +1167,8 @@ def _show_next_build(task: Mapping[str, Any]) -> None:
 @json_option
 def doctor(folder: Path | None, as_json: bool) -> int:
     """Look whether this machine and workspace can do the work."""
+    from pipeline import doctor as health
+
     findings = health.doctor(folder)
     table = Table("what", "found", "well", "what to do")
     for finding in findings:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from multiprocessing import connection, get_context, parent_process
 from typing import Generic, TypeVar
 
-from pipeline.io.dicom import hush
+from pipeline.io.quiet import hush
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pipeline import cluster, metadata
+from pipeline import metadata
 from pipeline.case import Orders, Request, entry_of, found_finished, software
 from pipeline.facegate import require_template
 from pipeline.io import ledger, store, tarball
@@ -34,6 +34,9 @@ from pipeline.stages.package import Package, package
 from pipeline.stages.review import STAGE as REVIEW
 from pipeline.stages.review import review
 from pipeline.verify import Part, PrivacyReport, verify_pack
+
+if TYPE_CHECKING:
+    from pipeline.cluster import StageTold
 
 MANIFEST_FORMAT = "curate-manifest/1"
 RELEASE_FORMAT = "curate-release/1"
@@ -119,7 +122,7 @@ def build(
     tasks: Sequence[str],
     *,
     workers: int | str | ClusterFile,
-    told: cluster.StageTold,
+    told: StageTold,
     ended: Callable[[], None],
 ) -> Built:
     """Make every planned case that is not finished yet; refusals do not stop the others.
@@ -147,9 +150,12 @@ def build(
 
 
 def _outcomes(
-    workspace: Workspace, plans: Sequence[Planned], workers: int | str | ClusterFile, told: cluster.StageTold
+    workspace: Workspace, plans: Sequence[Planned], workers: int | str | ClusterFile, told: StageTold
 ) -> Iterator[Outcome]:
     """Yield how each planned case ended: first those that stand in the store, then what workers are started for."""
+    # Here, because `status` and `pack` read plans and start no worker: Dask is half of what starting costs.
+    from pipeline import cluster
+
     runs = workspace.runs / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}"
     log, waiting = RunLog(runs), []
     for plan in plans:

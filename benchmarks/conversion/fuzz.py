@@ -22,8 +22,9 @@ from typing import Any
 from unittest import mock
 
 from pipeline import export
-from pipeline.io.dicom import hush, read_dataset, read_header
+from pipeline.io.dicom import read_dataset, read_header
 from pipeline.io.policy import load_policy
+from pipeline.io.quiet import hush
 from pipeline.model.errors import CurationError
 from pipeline.model.identified import Key
 

@@ -18,7 +18,8 @@ from pathlib import Path
 import atheris  # type: ignore[import-not-found]  # not in the environment of the project
 
 with atheris.instrument_imports(include=["pipeline"]):
-    from pipeline.io.dicom import hush, read_dataset, read_header
+    from pipeline.io.dicom import read_dataset, read_header
+    from pipeline.io.quiet import hush
     from pipeline.model.errors import CurationError
     from pipeline.model.volume import Quantity
     from pipeline.stages.convert import convert

@@ -27,7 +27,8 @@ import SimpleITK
 
 from pipeline.export import RESAMPLE
 from pipeline.index import look
-from pipeline.io.dicom import hush, read_dataset
+from pipeline.io.dicom import read_dataset
+from pipeline.io.quiet import hush
 from pipeline.io.source import read_refs
 from pipeline.model.errors import CurationError
 from pipeline.model.plan import refs_and_frames

@@ -29,7 +29,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from pipeline.export import deidentify_sources
-from pipeline.io.dicom import hush
+from pipeline.io.quiet import hush
 from pipeline.model.identified import Key
 from pipeline.stages.deidentify import subject_name, subject_token
 

@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from plant import Inventor
 
 from pipeline.export import deidentify_sources
-from pipeline.io.dicom import hush
+from pipeline.io.quiet import hush
 from pipeline.model.identified import Key
 
 CT, RTSTRUCT = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.481.3"

@@ -34,8 +34,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from plant import Inventor, _ct, _pixels
 
-from pipeline.io.dicom import hush, read_dataset
+from pipeline.io.dicom import read_dataset
 from pipeline.io.policy import load_policy
+from pipeline.io.quiet import hush
 from pipeline.io.workspace import create
 from pipeline.model.deid import Act, Check, Found, Gate, Handling, Policy, Row, Subject
 from pipeline.model.identified import Identified

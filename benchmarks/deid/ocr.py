@@ -27,7 +27,7 @@ from pydicom.errors import InvalidDicomError
 from pipeline.demo.anatomy import glow, grow, paint
 from pipeline.demo.cases import TASKS
 from pipeline.io import lettering
-from pipeline.io.dicom import hush
+from pipeline.io.quiet import hush
 from pipeline.model.volume import Grid
 from pipeline.stages.screen import views
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from samples import REAL, identified, readable
 
 from pipeline.export import convert_sources, deidentify_sources
-from pipeline.io.dicom import hush, write_dataset
+from pipeline.io.dicom import write_dataset
+from pipeline.io.quiet import hush
 from pipeline.model.identified import Key
 
 KEY = Key(bytes(range(32)))

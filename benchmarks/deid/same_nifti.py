@@ -19,7 +19,8 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 from samples import REAL, cleaned, identified, readable
 
-from pipeline.io.dicom import hush, write_dataset
+from pipeline.io.dicom import write_dataset
+from pipeline.io.quiet import hush
 from pipeline.model.errors import CurationError
 
 FREE_TEXTS = ((4, 32), (148, 228), (228, 252))

@@ -22,8 +22,9 @@ from pydicom.dataelem import DataElement
 from pydicom.uid import ExplicitVRLittleEndian
 
 from pipeline.export import deidentify_sources
-from pipeline.io.dicom import hush, read_dataset, write_dataset
+from pipeline.io.dicom import read_dataset, write_dataset
 from pipeline.io.policy import load_policy
+from pipeline.io.quiet import hush
 from pipeline.io.workspace import create
 from pipeline.model.identified import Identified, Key
 from pipeline.stages.deidentify import deidentify

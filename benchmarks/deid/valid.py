@@ -17,7 +17,8 @@ from pathlib import Path
 
 from samples import REAL, cleaned, identified, readable
 
-from pipeline.io.dicom import hush, write_dataset
+from pipeline.io.dicom import write_dataset
+from pipeline.io.quiet import hush
 from pipeline.model.errors import CurationError
 
 

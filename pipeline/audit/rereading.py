@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,9 @@ import numpy.typing as npt
 from pipeline.audit.files import CHUNK
 from pipeline.audit.nifti import VOXEL_OFFSET
 from pipeline.audit.report import Spot
-from pipeline.secondreader import Released, compare
+
+if TYPE_CHECKING:
+    from pipeline.secondreader import Released
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,9 @@ def read_again(
     private
         A folder for what may hold identity; archive members lie there while they are read.
     """
+    # Here, because an audit without the workspace reads no source: SimpleITK is most of what it would load.
+    from pipeline.secondreader import Released
+
     try:
         voxels = _voxels(line, tar)
     except _UNREADABLE:
@@ -76,6 +81,8 @@ def read_again(
 def _compare(
     released: Released, origin: Origin, notes: Sequence[Mapping[str, Any]], private: Path, spot: Spot
 ) -> None:
+    from pipeline.secondreader import compare
+
     with tempfile.TemporaryDirectory(dir=private) as folder:
         scratch = Path(folder)
         try:

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from pipeline import case
 from pipeline.case import Begun, Journal, LetIn, Order, Request
 from pipeline.io import staging
-from pipeline.io.dicom import hush
+from pipeline.io.quiet import hush
 from pipeline.io.workspace import Workspace, open_workspace
 from pipeline.model.errors import CurationError
 from pipeline.model.plan import CasePlan, LabelSource

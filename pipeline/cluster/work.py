@@ -11,7 +11,7 @@ from pipeline import case
 from pipeline.case import Named, Request
 from pipeline.cluster.handover import Handed, finish, open_door
 from pipeline.confined import Confined, End, Ended, Limits
-from pipeline.io.dicom import hush
+from pipeline.io.quiet import hush
 from pipeline.io.runlog import RunLog, ending
 from pipeline.model.record import Outcome, Refusal
 

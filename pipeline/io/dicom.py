@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import struct
 import warnings
 import zlib
@@ -66,12 +65,6 @@ class Header:
     kind: Kind
     code: str | None
     facts: Facts
-
-
-def hush() -> None:
-    """Silence warnings and logs of this process for good: pydicom and others quote element values in them."""
-    warnings.simplefilter("ignore")
-    logging.disable(logging.CRITICAL)
 
 
 def is_dicom(start: bytes) -> bool:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import gzip
-import logging
 import random
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -36,7 +34,7 @@ from pydicom.uid import (
     VLEndoscopicImageStorage,
 )
 
-from pipeline.io.dicom import Header, hush, is_dicom, read_damaged, read_dataset, read_header, write_dataset
+from pipeline.io.dicom import Header, is_dicom, read_damaged, read_dataset, read_header, write_dataset
 from pipeline.model.errors import CurationError, SourceError
 from pipeline.model.series import Kind
 
@@ -368,27 +366,6 @@ def test_a_number_that_is_none_stays_text() -> None:
     content = sample("CT").replace(b"0.5\\0.5 ", b"JANE\\DOE")
 
     assert read_header(content).facts["PixelSpacing"] == ["JANE", "DOE"]
-
-
-# Silence
-
-
-@pytest.fixture
-def loud() -> Iterator[None]:
-    """Give warnings and logs back after a test that silences them for good."""
-    before = logging.root.manager.disable
-    with warnings.catch_warnings():
-        yield
-    logging.disable(before)
-
-
-@pytest.mark.usefixtures("loud")
-def test_a_hushed_process_repeats_no_value(capfd: pytest.CaptureFixture[str]) -> None:
-    hush()
-    warnings.warn(PERSON, stacklevel=1)
-    logging.getLogger("pydicom").critical(PERSON)
-
-    assert "".join(capfd.readouterr()) == ""
 
 
 # Real files
