@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+import pytest
 
 from pipeline.io.runlog import MERGED, RunLog, merge, read_all
 
@@ -28,6 +31,23 @@ def test_lines_of_several_processes_are_read_together_by_time(tmp_path: Path) ->
         log.append({"case": case})
     assert sorted(said(tmp_path)) == ["a", "b", "c"]
     assert [line["at"] for line in read_all(tmp_path)] == sorted(line["at"] for line in read_all(tmp_path))
+
+
+def test_slow_lines_are_flushed_one_by_one_and_quick_ones_together_and_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, flushed = [0.0], []
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr("os.fsync", lambda file: flushed.append(os.fstat(file).st_size))
+    log, sizes = RunLog(tmp_path), []
+    (path,) = tmp_path.iterdir()
+    for pause in (0, 2, 0.1, 0.1):
+        now[0] += pause
+        log.append({"case": "a"})
+        sizes.append(path.stat().st_size)
+    assert flushed == sizes[:2]
+    log.close()
+    assert flushed == [*sizes[:2], sizes[-1]]
 
 
 def test_a_line_torn_at_any_byte_is_left_out_and_the_others_stay(tmp_path: Path) -> None:
