@@ -14,10 +14,11 @@ KILLS = Path(__file__).parents[1] / "benchmarks/cluster/kills.py"
 
 @pytest.mark.slow
 def test_kills_at_random_lose_nothing_and_make_nothing_twice() -> None:
-    words = ("--kills", "6", "--a-build", "3", "--cases", "9", "--seed", "3")
+    words = ("--kills", "2", "--a-build", "2", "--cases", "12", "--seed", "3")
     done = subprocess.run(
         [sys.executable, KILLS, *words], capture_output=True, text=True, check=False, timeout=900
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "missing files 0, other bytes 0, leftovers 0" in done.stdout
+    assert re.search(r"^kills while a case was being made: [1-9]", done.stdout, flags=re.MULTILINE)
     assert re.search(r"made again after they stood in the store: 0$", done.stdout, flags=re.MULTILINE)

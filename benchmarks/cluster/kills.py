@@ -1,11 +1,12 @@
 """Kill a build at random moments, run the same line again, and count what was lost: nothing may be.
 
-    python benchmarks/cluster/kills.py [--kills 100] [--cases 60] [--seed 1] [--workers 2]
+    python benchmarks/cluster/kills.py [--kills 100] [--cases 60] [--seed 1] [--workers 2] [--minutes 60]
 
 A kill is a SIGKILL to a worker, to the child that makes a case, to the scheduler, to the command, or to the whole
 process group. Half of the rounds run `--workers`, where the scheduler lives in the command; the other half run
 `--scheduler`, with a scheduler and workers that are started again when they end, as a service manager does. A kill
-falls up to four seconds after a case was begun. When enough kills have fallen on one build, the next one begins.
+falls up to two seconds after a case was begun. When enough kills have fallen on one build, the next one begins.
+A case that two kills hit is refused as one that kills its worker: then the same line is run again as well.
 """
 
 from __future__ import annotations
@@ -27,14 +28,19 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline import demo, index, plan, release
+from pipeline.io.workspace import Workspace, create, open_workspace
+
 BIN = Path(sys.executable).parent
-TASKS = ("Task04_Hippocampus", "Task02_Heart", "Task09_Spleen")
+TASKS = ("Task04_Hippocampus",)
+BLAMED = {"worker-lost", "case-crashed"}
+"""What a case is refused for that two kills hit."""
+USAGE, REFUSED = 2, 3
 KINDS = ("worker", "child", "scheduler", "command", "group")
 
 
-def curate(*words: str | Path) -> None:
-    """Run a command that must end well."""
-    subprocess.run([BIN / "curate", *map(str, words)], check=True, capture_output=True)
+def quiet(*_: object) -> None:
+    """Hear nothing."""
 
 
 def digests(folder: Path, pattern: str) -> dict[str, str]:
@@ -106,7 +112,29 @@ class Tally:
     at_work: list[int] = field(default_factory=list)
     builds: int = 0
     reruns: int = 0
+    blamed: Counter[str] = field(default_factory=Counter)
+    missing: int = 0
+    different: int = 0
     leftovers: int = 0
+
+    def say(self, cases: int, seconds: float) -> None:
+        """Print what was seen until now."""
+        hit, kills = sum(count > 0 for count in self.at_work), dict(sorted(self.kills.items()))
+        print(f"{self.kills.total()} kills ({kills}) over {self.builds} builds of {cases} cases")
+        print(
+            f"kills while a case was being made: {hit}; {sum(self.at_work)} cases in sum, a rerun makes them again"
+        )
+        print(
+            f"starts of the command {self.reruns}, {seconds:.0f} s; refused as hit twice, then made: {dict(self.blamed)}"
+        )
+        print(f"missing files {self.missing}, other bytes {self.different}, leftovers {self.leftovers}")
+        print(f"most cases being made at a kill: {max(self.at_work, default=0)}")
+        print(f"cases made again after they stood in the store: {self.redone}", flush=True)
+
+    def is_well(self, workers: int) -> bool:
+        """Whether nothing was lost, and no more was being made at a kill than there are workers."""
+        lost = self.missing or self.different or self.leftovers or self.redone
+        return not lost and max(self.at_work, default=0) <= workers
 
 
 @dataclass
@@ -117,6 +145,8 @@ class Round:
     workers: int
     chance: random.Random
     tally: Tally
+    until: float
+    """On the clock; nothing is killed after it."""
     services: list[Service] = field(default_factory=list)
     address: str = ""
 
@@ -147,8 +177,17 @@ class Round:
         self.services += [Service(*worker) for _ in range(self.workers)]
 
     def at_work(self) -> int:
-        """Return how many cases are being made: the log of each lies there meanwhile."""
-        return len(list(self.workspace.glob("private/crashes/*.log")))
+        """Return how many cases are being made: to the log of each, which goes with its end, some process writes."""
+        logs, found = f"{self.workspace}/private/crashes/", 0
+        if not any(Path(logs).glob("*.log")):
+            return 0
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                writes = str((process / "fd/1").readlink())
+            except OSError:
+                continue
+            found += writes.startswith(logs) and writes.endswith(".log")
+        return found
 
     def victims(self, kind: str, command: int) -> list[int]:
         """Return the processes that a kill of this kind hits."""
@@ -168,35 +207,47 @@ class Round:
         """Run until all is built, with as many kills on the way as are asked for."""
         while True:
             self.tally.reruns += 1
-            # A case's log lies there while it is made: what killed runs left would be counted again.
-            for log in self.workspace.glob("private/crashes/*.log"):
-                log.unlink()
             build = subprocess.Popen(
                 self.command(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
             )
-            while kills > 0 and build.poll() is None:
-                kind, pause = self.chance.choice(KINDS), self.chance.uniform(0, 4)
-                while build.poll() is None and not self.at_work():
-                    time.sleep(0.05)
-                try:
-                    build.wait(pause)
-                    break
-                except subprocess.TimeoutExpired:
-                    pass
-                victims = self.victims(kind, build.pid)
-                self.tally.at_work.append(self.at_work())
-                for process in victims:
-                    try:
-                        os.kill(process, signal.SIGKILL)
-                    except ProcessLookupError:
-                        continue
-                kills -= 1
-                self.tally.kills[kind] += 1
+            while kills > 0 and build.poll() is None and time.monotonic() < self.until:
+                kills -= self.hit(build)
             said = build.communicate()[1].decode()
             if build.returncode == 0:
                 return
-            if build.returncode > 0 and build.returncode != 2:
+            if build.returncode == REFUSED:
+                self.tally.blamed += self.blamed()
+            elif build.returncode > 0 and build.returncode != USAGE:
                 raise SystemExit(f"a build ended with {build.returncode}:\n{said}")
+
+    def hit(self, build: subprocess.Popen[bytes]) -> bool:
+        """Kill something at a random moment after a case was begun; False when the build ended before."""
+        kind, pause = self.chance.choice(KINDS), self.chance.uniform(0, 2)
+        while build.poll() is None and not self.at_work():
+            time.sleep(0.1)
+        try:
+            build.wait(pause)
+        except subprocess.TimeoutExpired:
+            pass
+        else:
+            return False
+        victims = self.victims(kind, build.pid)
+        self.tally.at_work.append(self.at_work())
+        for process in victims:
+            try:
+                os.kill(process, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        self.tally.kills[kind] += 1
+        return True
+
+    def blamed(self) -> Counter[str]:
+        """Return for what cases were refused because kills hit them twice; no other refusal may be."""
+        refusals = map(Path.read_bytes, self.workspace.glob("refusals/*.json"))
+        codes = Counter(json.loads(refusal)["code"] for refusal in refusals)
+        if codes.keys() - BLAMED:
+            raise SystemExit(f"a build refused {sorted(codes)}")
+        return codes
 
 
 def made_twice(workspace: Path) -> int:
@@ -215,21 +266,33 @@ def made_twice(workspace: Path) -> int:
 
 def prepare(folder: Path, cases: int, seed: int) -> Path:
     """Phantom sources, planned; built and packed once without a kill."""
-    each = max(2, cases // len(TASKS))
-    words = [word for task in TASKS for word in ("--task", task)]
-    curate("demo", folder, *words, "--cases", str(each), "--seed", str(seed))
-    planned = folder / "planned"
-    curate("init", planned, "--key", folder / "truth/demo.key")
+    demo.make(folder, tasks=TASKS, cases=cases, seed=seed, tell=quiet)
+    workspace = create(folder / "planned", folder / "truth/demo.key")
     # What is measured is what kills do: nobody needs to search phantoms for lettering meanwhile.
-    settings = planned / "curate.yaml"
+    settings = workspace.root / "curate.yaml"
     unscreened = "burned_in: {unscreened: a phantom without text}"
     settings.write_text(settings.read_text().replace("burned_in: screen", unscreened))
-    curate("index", folder / "source", "-w", planned)
-    subprocess.run([BIN / "curate", "plan", "-w", planned], check=False, capture_output=True)
-    shutil.copytree(planned, folder / "calm")
-    curate("build", "-w", folder / "calm", "--workers", "2")
-    curate("pack", "-w", folder / "calm", "-r", folder / "calm-release")
-    return planned
+    index.index(workspace, [folder / "source"], None, quiet)
+    plan.plan(workspace, [])
+    shutil.copytree(workspace.root, folder / "calm")
+    calm = open_workspace(folder / "calm")
+    release.build(calm, [], workers=1, told=quiet, ended=quiet)
+    release.pack(calm, folder / "calm-release", [], told=quiet)
+    return workspace.root
+
+
+def compare(killed: Workspace, folder: Path, tally: Tally) -> None:
+    """Count what a build that was killed has otherwise than the calm one, in its store and its TARs."""
+    calm, store = (digests(root / "store", "??/*/*") for root in (folder / "calm", killed.root))
+    release.pack(killed, folder / "killed-release", [], told=quiet)
+    tars = [digests(folder / name, "*.tar") for name in ("calm-release", "killed-release")]
+    tally.missing += len(calm.keys() - store.keys()) + len(tars[0].keys() - tars[1].keys())
+    tally.different += sum(store[name] != calm.get(name) for name in store)
+    tally.different += sum(tars[1][name] != tars[0].get(name) for name in tars[1])
+    tally.leftovers += len(list(killed.root.glob("store/**/.tmp-*")))
+    tally.redone += made_twice(killed.root)
+    tally.builds += 1
+    shutil.rmtree(folder / "killed-release")
 
 
 def main() -> None:
@@ -240,43 +303,26 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="kill nothing after them")
     wanted = parser.parse_args()
     tally, chance, start = Tally(), random.Random(wanted.seed), time.monotonic()
+    until = start + 60 * wanted.minutes
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+        folder = Path(name).resolve()
         planned = prepare(folder, wanted.cases, wanted.seed)
-        calm, calm_store = digests(folder / "calm-release", "*.tar"), digests(folder / "calm/store", "??/*/*")
-        different = missing = 0
-        while sum(tally.kills.values()) < wanted.kills:
+        while tally.kills.total() < wanted.kills and time.monotonic() < until:
             workspace = folder / "killed"
             shutil.copytree(planned, workspace)
-            turn = Round(workspace, wanted.workers, chance, tally)
+            turn = Round(workspace, wanted.workers, chance, tally, until)
             if tally.builds % 2:
                 turn.serve()
-            turn.run(min(wanted.a_build, wanted.kills - sum(tally.kills.values())))
+            turn.run(min(wanted.a_build, wanted.kills - tally.kills.total()))
             for service in turn.services:
                 service.stop()
-            curate("pack", "-w", workspace, "-r", folder / "killed-release")
-            store = digests(workspace / "store", "??/*/*")
-            missing += len(calm_store.keys() - store.keys())
-            different += sum(store[name] != calm_store.get(name) for name in store)
-            different += digests(folder / "killed-release", "*.tar") != calm
-            tally.leftovers += len(list(workspace.glob("store/**/.tmp-*")))
-            tally.redone += made_twice(workspace)
-            tally.builds += 1
+            compare(open_workspace(workspace), folder, tally)
+            tally.say(wanted.cases, time.monotonic() - start)
             shutil.rmtree(workspace)
-            shutil.rmtree(folder / "killed-release")
-    total = sum(tally.kills.values())
-    print(
-        f"{total} kills ({dict(sorted(tally.kills.items()))}) over {tally.builds} builds of {wanted.cases} cases"
-    )
-    print(f"reruns {tally.reruns}, {time.monotonic() - start:.0f} s")
-    print(f"missing files {missing}, other bytes {different}, leftovers {tally.leftovers}")
-    print(
-        f"cases at work at a kill, which a rerun makes again: at most {max(tally.at_work)}, {sum(tally.at_work)} in sum"
-    )
-    print(f"cases made again after they stood in the store: {tally.redone}")
-    sys.exit(bool(missing or different or tally.leftovers or max(tally.at_work) > wanted.workers))
+    sys.exit(not tally.is_well(wanted.workers))
 
 
 if __name__ == "__main__":

@@ -140,6 +140,7 @@ def _once(requests: Sequence[Request], run: _Run, *, is_again: bool) -> Iterator
         for name in run.file.groups:
             place = stack.enter_context(opened(run.file, name, run.grounds, is_again=is_again))
             windows.append(Window(place, *run.job(name), run.told, finished))
+            windows[-1].forget(requests)
             windows[-1].open()
         stack.callback(staging.sweep, Path(run.staging))
         windows[0].ready.extend(Item(request) for request in requests)

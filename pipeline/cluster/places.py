@@ -31,8 +31,8 @@ from pipeline.model.errors import UsageError
 CONFIG = {
     # One case at a time a worker makes the blame exact when one dies.
     "distributed.scheduler.worker-saturation": 1.0,
-    # Poison is caught in the child that makes a case: whatever kills a worker as well is seldom the case's fault.
-    "distributed.scheduler.allowed-failures": 20,
+    # A worker that died is told at once; the window counts how often a case was with one.
+    "distributed.scheduler.allowed-failures": 0,
     "distributed.scheduler.unknown-task-duration": "1m",
     "distributed.scheduler.work-stealing": False,
     "distributed.worker.profile.enabled": False,

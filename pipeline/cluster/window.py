@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from queue import SimpleQueue
 from typing import Any
@@ -35,6 +35,9 @@ _MOST_A_TASK = 64
 _GROWTH = 4
 """How many times more cases the next task may hold."""
 
+_MOST_LOSSES = 20
+"""How many workers may die before they begin a case that was handed over to them."""
+
 LOOK_EVERY_S = 2.0
 """Seconds between two looks at whether scheduler and workers are there."""
 
@@ -52,8 +55,10 @@ class Item:
 
     request: Request
     handed: Any = None
-    is_alone: bool = False
-    """Whether it goes without others, because a worker died with it."""
+    deaths: int = 0
+    """How many workers died while they made it, as its log says."""
+    losses: int = 0
+    """How many workers died to which it had been handed over; then it goes without others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +134,11 @@ class Window:
         self._last_worker = self._last_end = time.monotonic()
         self.look()
 
+    def forget(self, requests: Sequence[Request]) -> None:
+        """Take away what an earlier run wrote at these cases: a log says that a case was begun in this one."""
+        for request in requests:
+            self.terms.log_of(request).unlink(missing_ok=True)
+
     @property
     def is_idle(self) -> bool:
         """Whether nothing waits and nothing runs."""
@@ -157,7 +167,8 @@ class Window:
         items = [self.ready.popleft()]
         # The last tasks are small, so that all workers end at about the same time.
         share = len(self.ready) // (_PER_WORKER * max(1, self._workers))
-        while not items[0].is_alone and self.ready and len(items) < min(self._a_task, share):
+        size = 1 if items[0].losses else min(self._a_task, share)
+        while self.ready and len(items) < size and not self.ready[0].losses:
             items.append(self.ready.popleft())
         return items
 
@@ -177,13 +188,29 @@ class Window:
             return self._ended(items, self._fetch(future))
         if future.status == "error" and isinstance(fault := future.exception(), KilledWorker):
             future.release()
-            if len(items) == 1:
-                return [(items[0], _worker_lost(items[0].request))]
-            self.ready.extend(Item(item.request, item.handed, is_alone=True) for item in items)
-            return []
+            return self._mourned(items, fault.allowed_failures + 1)
         if future.status == "error" and isinstance(fault, ImportError | AttributeError | KeyError):
             raise _unfit("workers that do not know this code, or forgot it")
         raise Lost
+
+    def _mourned(self, items: Sequence[Item], deaths: int) -> list[tuple[Item, Any]]:
+        """Refuse a case at which workers died too often; ask for others again, each alone and behind what waits."""
+        refused = []
+        for item in items:
+            log = self.terms.log_of(item.request)
+            blame = deaths if log.exists() else 0
+            lost = replace(item, deaths=item.deaths + blame, losses=item.losses + deaths)
+            if lost.deaths >= TRIES or lost.losses >= _MOST_LOSSES:
+                refused.append((item, self._worker_lost(lost)))
+                continue
+            log.unlink(missing_ok=True)
+            self.ready.append(lost)
+        return refused
+
+    def _worker_lost(self, item: Item) -> Refusal:
+        asked, wanted = item.request, "a worker that lives"
+        found, where = f"workers that died, {max(item.deaths, item.losses)} times", self.terms.said_log(asked)
+        return Refusal(asked.task, asked.case, "worker", "worker-lost", wanted, found, where)
 
     def _fetch(self, future: Any) -> Done | None:
         """Return what a task brought home; None when its worker died before it was fetched."""
@@ -242,12 +269,6 @@ class Window:
         """Return within how many seconds some task must end: the largest, behind another, each case tried."""
         cases = max(map(len, self.running.values()), default=1)
         return _PER_WORKER * cases * TRIES * self.terms.seconds + _GRACE_S
-
-
-def _worker_lost(request: Request) -> Refusal:
-    return Refusal(
-        request.task, request.case, "worker", "worker-lost", "a worker that lives", "one that died"
-    )
 
 
 def _unfit(found: str) -> UsageError:

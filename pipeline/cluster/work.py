@@ -45,6 +45,15 @@ class Terms:
     runs: str
     seconds: float
 
+    def log_of(self, named: Named) -> Path:
+        """Return where the process that makes a case writes; it stays only after a bad end."""
+        return Path(self.logs) / f"{named.task}-{named.case}.log"
+
+    def said_log(self, named: Named) -> str:
+        """Return a case's log as a refusal names it."""
+        log = self.log_of(named)
+        return (log.relative_to(self.root) if log.is_relative_to(self.root) else Path(log.name)).as_posix()
+
 
 class Bench:
     """Where one case after the other is made: a child process and a log, both of this process alone."""
@@ -79,7 +88,6 @@ class Bench:
         self, function: Callable[..., Any], arguments: Sequence[Any], request: Named, tell: Tell
     ) -> Any:
         """Return what a function returned in the child, or the refusal that its end means for the case."""
-        log = Path(self.terms.logs) / f"{request.task}-{request.case}.log"
         room = "open"
 
         def hear(stage: str) -> None:
@@ -88,21 +96,15 @@ class Bench:
             tell(stage)
 
         for _ in range(TRIES):
-            ended = self._confined.call(function, *arguments, tell=hear, log=log)
+            ended = self._confined.call(function, *arguments, tell=hear, log=self.terms.log_of(request))
             if ended.how is not End.CRASH:
                 break
         if ended.how is End.DONE:
             return ended.value
         if ended.how is End.REFUSED:
             return Refusal.of(ended.value, task=request.task, case=request.case, stage=room)
-        return self._refusal(ended, Refusal(request.task, request.case, room, "", "", ""), log)
-
-    def _refusal(self, ended: Ended, about: Refusal, log: Path) -> Refusal:
-        place = log.relative_to(self.terms.root) if log.is_relative_to(self.terms.root) else Path(log.name)
-        found = f"{ended.words}, {TRIES} times" if ended.how is End.CRASH else ended.words
-        return replace(
-            about, code=_CODES[ended.how], wanted=_WANTED[ended.how], found=found, where=place.as_posix()
-        )
+        about = Refusal(request.task, request.case, room, "", "", "", self.terms.said_log(request))
+        return _refusal(ended, about)
 
     def note(self, outcome: Outcome) -> None:
         """Write an outcome into this process's part of the run's log."""
@@ -120,3 +122,8 @@ class Bench:
 def _make(request: Request, memory: int | None, tell: Tell) -> Outcome:
     hush()
     return case.run(request, tell, memory)
+
+
+def _refusal(ended: Ended, about: Refusal) -> Refusal:
+    found = f"{ended.words}, {TRIES} times" if ended.how is End.CRASH else ended.words
+    return replace(about, code=_CODES[ended.how], wanted=_WANTED[ended.how], found=found)

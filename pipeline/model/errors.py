@@ -425,8 +425,8 @@ _FAULTS = (
     # Running
     Fault(
         "worker-lost",
-        "The worker process died at this case.",
-        "See `curate doctor`; run the same line again; if it repeats, the case is poison.",
+        "Two worker processes died at this case: of what it holds, or with their machine.",
+        "See `curate doctor` and the log that the refusal names; run the same line again; if it repeats, the case is poison.",
         "operator",
     ),
     Fault(

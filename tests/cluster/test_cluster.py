@@ -16,6 +16,8 @@ import pytest
 
 from pipeline import cluster
 from pipeline.case import Request
+from pipeline.cluster.window import Item
+from pipeline.cluster.work import Bench
 from pipeline.io.runlog import read_all
 from pipeline.io.workspace import Workspace, create
 from pipeline.model.clusterfile import ClusterFile, LocalGroup, SchedulerGroup, fused
@@ -162,3 +164,34 @@ def test_what_crosses_the_network_is_small(workspace: Workspace) -> None:
     refusal = Refusal("Task99_None", "none_0", "convert", "missing-slice", "all", "not all")
     assert len(pickle.dumps(request)) < 500
     assert len(pickle.dumps(refusal)) < 500
+
+
+def end_worker(bench: Bench, item: Item, tell: Callable[[str], None]) -> Outcome:
+    """Leave a case's log, and end the worker itself at one of the cases."""
+    log = bench.terms.log_of(item.request)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as stream:
+        stream.write("begun\n")
+    if item.request.case == "none_1":
+        with (log.parent / "deaths").open("a") as stream:
+            stream.write("died\n")
+        os.kill(os.getpid(), signal.SIGKILL)
+    log.unlink()
+    return Refusal(item.request.task, item.request.case, "open", "workspace-missing", "", "")
+
+
+@pytest.mark.slow
+def test_a_case_that_kills_its_worker_is_refused_after_the_second_with_its_log_and_the_others_end(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.cluster._make", end_worker)
+    ended = {
+        outcome.case: outcome for outcome in run(workspace, 6, fused(LocalGroup(kind="local", workers=2)))
+    }
+    assert sorted(ended) == names(6)
+    codes = [outcome.code for outcome in ended.values() if isinstance(outcome, Refusal)]
+    assert sorted(codes) == ["worker-lost", *["workspace-missing"] * 5]
+    poison = ended["none_1"]
+    assert isinstance(poison, Refusal)
+    assert (poison.code, (workspace.root / poison.where).is_file()) == ("worker-lost", True)
+    assert (workspace.crashes / "deaths").read_text().split() == ["died", "died"]

@@ -61,9 +61,9 @@ class Client:
         return {"workers": {str(number): {} for number in range(self.workers)}}
 
 
-def window(count: int, workers: int = 2) -> tuple[Window, Client]:
+def window(count: int, workers: int = 2, root: Path = Path("/none")) -> tuple[Window, Client]:
     client: Any = Client(workers)
-    terms = Terms("", "", "", 10)
+    terms = Terms(str(root), str(root / "private/crashes"), str(root / "runs/run"), 10)
     made = Window(
         Place(client, workers, 60, is_ours=True),
         lambda bench, item, tell: None,
@@ -112,17 +112,69 @@ def test_the_last_cases_are_shared_among_the_workers() -> None:
     assert max(len(items) for _, items in client.tasks) <= 10
 
 
-def test_a_worker_that_died_at_one_case_is_its_refusal_and_at_several_each_goes_alone() -> None:
-    made, client = window(40)
+def dead(key: str, allowed: int = 0) -> Future:
+    return Future(key, "error", KilledWorker(key, None, allowed))  # type: ignore[arg-type]
+
+
+def begun(made: Window, item: Item) -> Path:
+    """Leave the log of a case at which a process ended."""
+    log = made.terms.log_of(item.request)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.touch()
+    return log
+
+
+def test_a_case_at_which_two_workers_died_is_refused_with_its_log_and_those_beside_it_are_not(
+    tmp_path: Path,
+) -> None:
+    made, client = window(40, root=tmp_path)
     made._a_task = 5
     made.fill()
     key, items = client.tasks[0]
-    assert made.take(Future(key, "error", KilledWorker("k", None, 20))) == []
-    assert [item.is_alone for item in list(made.ready)[-len(items) :]] == [True] * len(items)
-    made.running["x"] = [items[0]]
-    ((_, refusal),) = made.take(Future("x", "error", KilledWorker("k", None, 20)))
+    log = begun(made, items[1])
+    assert made.take(dead(key)) == []
+    asked = list(made.ready)[-len(items) :]
+    assert [(item.request, item.deaths) for item in asked] == [
+        (item.request, item.request.case == items[1].request.case) for item in items
+    ]
+    for item in asked:
+        made.running[item.request.case] = [item]
+    begun(made, asked[1])
+    found = [refused for item in asked for refused in made.take(dead(item.request.case))]
+    ((_, refusal),) = found
     assert isinstance(refusal, Refusal)
-    assert refusal.code == "worker-lost"
+    assert (refusal.code, refusal.case) == ("worker-lost", items[1].request.case)
+    assert (refusal.found, tmp_path / refusal.where) == ("workers that died, 2 times", log)
+
+
+def test_cases_with_which_a_worker_died_go_alone_and_behind_the_others(tmp_path: Path) -> None:
+    made, client = window(40, root=tmp_path)
+    made._a_task = 5
+    made.fill()
+    key, items = client.tasks[0]
+    assert len(items) > 1
+    made.take(dead(key))
+    made._a_task = 64
+    while len(made.ready) > len(items):
+        assert not any(item.losses for item in made._next_task())
+    made._workers = 0
+    assert [len(made._next_task()) for _ in items] == [1] * len(items)
+
+
+def test_a_case_that_no_worker_lives_to_begin_is_refused_in_the_end(tmp_path: Path) -> None:
+    made, _ = window(1, root=tmp_path)
+    deaths, refused = 0, []
+    while not refused:
+        made.fill()
+        refused, deaths = made.take(dead(next(iter(made.running)))), deaths + 1
+    assert deaths == 20
+
+
+def test_the_log_of_an_earlier_run_blames_nobody(tmp_path: Path) -> None:
+    made, _ = window(1, root=tmp_path)
+    log = begun(made, made.ready[0])
+    made.forget([item.request for item in made.ready])
+    assert not log.exists()
 
 
 def test_a_result_that_went_with_its_worker_is_asked_for_again() -> None:
