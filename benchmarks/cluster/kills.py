@@ -124,9 +124,7 @@ class Tally:
         print(
             f"kills while a case was being made: {hit}; {sum(self.at_work)} cases in sum, a rerun makes them again"
         )
-        print(
-            f"starts of the command {self.reruns}, {seconds:.0f} s; refused as hit twice, then made: {dict(self.blamed)}"
-        )
+        print(f"starts of the command {self.reruns}, {seconds:.0f} s; hit twice: {dict(self.blamed)}")
         print(f"missing files {self.missing}, other bytes {self.different}, leftovers {self.leftovers}")
         print(f"most cases being made at a kill: {max(self.at_work, default=0)}")
         print(f"cases made again after they stood in the store: {self.redone}", flush=True)

@@ -426,7 +426,7 @@ _FAULTS = (
     Fault(
         "worker-lost",
         "Two worker processes died at this case: of what it holds, or with their machine.",
-        "See `curate doctor` and the log that the refusal names; run the same line again; if it repeats, the case is poison.",
+        "See `curate doctor` and the log that is named; run the same line again; if it repeats, the case is poison.",
         "operator",
     ),
     Fault(
