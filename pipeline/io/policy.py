@@ -51,6 +51,7 @@ class _Allow(Rule):
     times: tuple[Keyword, ...]
     moments: tuple[Keyword, ...]
     emptied: tuple[Keyword, ...]
+    birth_date: tuple[Keyword, ...]
     or_empty: tuple[Keyword, ...]
     fixed: dict[Keyword, str]
     subject: tuple[Keyword, ...]
@@ -127,6 +128,7 @@ class _Settings(Rule):
 
     format: Literal["curate-deid/1"]
     shift_days: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(le=36500)]]
+    birth_date: Literal["emptied", "shifted"]
     issuer_counts: bool
     options: Names
     standard_uids: dict[Keyword, Annotated[str, Field(pattern=r"^1\.2\.840\.10008\.[0-9.]+$")]]
@@ -193,7 +195,7 @@ def load_policy(folder: Path | None = None) -> Policy:
     private = _read(_Private, "private.yaml", raw)
     table = _read(_Table, "table-e1-1.json", raw)
     rows = tuple(Row(tag, name, basic, options) for tag, name, _, _, basic, options in table.rows)
-    listed = tuple(_checks(allow, words, private))
+    listed = tuple(_checks(allow, words, private, settings))
     checks = dict(listed)
     _refuse(
         [
@@ -211,6 +213,7 @@ def load_policy(folder: Path | None = None) -> Policy:
         known_uids=frozenset(UID_dictionary) | frozenset(settings.standard_uids.values()),
         method_codes=settings.method_codes,
         shift_days=settings.shift_days,
+        birth_date=settings.birth_date,
         issuer_counts=settings.issuer_counts,
         edition=table.edition,
         digest=_digest(raw),
@@ -254,7 +257,9 @@ def _plain_json(content: bytes) -> Document:
         return Document(None, {}, (Fault((), "JSON", "something else"),))
 
 
-def _checks(allow: _Allow, words: _Vocabularies, private: _Private) -> Iterator[tuple[str, Check]]:
+def _checks(
+    allow: _Allow, words: _Vocabularies, private: _Private, settings: _Settings
+) -> Iterator[tuple[str, Check]]:
     """Yield each allowed keyword with the check it has to pass; a keyword in two kinds comes twice."""
     yield from ((word, deid.Number(low, high)) for word, (low, high) in allow.numbers.items())
     for word, of in (*allow.codes.items(), *allow.texts.items()):
@@ -272,6 +277,7 @@ def _checks(allow: _Allow, words: _Vocabularies, private: _Private) -> Iterator[
         (allow.times, deid.Clock()),
         (allow.moments, deid.Moment()),
         (allow.emptied, deid.Empty()),
+        (allow.birth_date, _BIRTH_DATE[settings.birth_date]),
         (allow.subject, deid.SubjectName()),
         (
             allow.pointers,
@@ -282,6 +288,10 @@ def _checks(allow: _Allow, words: _Vocabularies, private: _Private) -> Iterator[
     )
     for keywords, check in plain:
         yield from ((word, check) for word in keywords)
+
+
+_BIRTH_DATE: dict[str, Check] = {"emptied": deid.Empty(), "shifted": deid.Day(act=deid.Act.REPLACED)}
+"""What is done to the birth date. The table's Z lets it be replaced by a dummy date, which the moved one is."""
 
 
 def _tag(keyword: str) -> int:

@@ -568,6 +568,8 @@ class Policy:
         Option -> (code value, meaning) of CID 7050.
     shift_days
         Least and most days by which a subject's dates move back.
+    birth_date
+        `emptied`, or `shifted` by the subject's days like other dates.
     edition, digest
         Edition of the confidentiality table; digest of all files of the policy.
     rows, characteristics
@@ -583,6 +585,7 @@ class Policy:
     known_uids: frozenset[str]
     method_codes: Mapping[str, tuple[str, str]]
     shift_days: tuple[int, int]
+    birth_date: str
     issuer_counts: bool
     edition: str
     digest: str

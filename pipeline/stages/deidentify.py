@@ -381,7 +381,7 @@ def _passed(element: Element, handling: Handling, source: Dataset, visit: _Visit
         return _sequence(element, check, source, visit)
     if isinstance(check, deid.Pixels):
         return _pixel_data(element, handling, source, visit)
-    says_nothing = check.act is Act.EMPTIED or check.act is Act.REPLACED
+    says_nothing = isinstance(check, deid.Empty | deid.Fixed | deid.SubjectName)
     # What is replaced whatever it says need not be read.
     found = Found(b"-", handling.vrs[0], True) if says_nothing else visit.reader.found(element, handling.vrs)
     if found is None:

@@ -47,7 +47,8 @@ def describe(policy: Policy, chosen: Mapping[str, str], not_chosen: Mapping[str,
         "Pseudonyms",
         _wrapped(
             "HMAC-SHA-256 under the workspace's key gives subject, UIDs and days, the same in any process and order. "
-            f"Dates of a subject move back by one number of {least} to {most} days; the birth date is emptied."
+            f"Dates of a subject move back by one number of {least} to {most} days; "
+            f"the birth date is {policy.birth_date}."
         ),
         "What may stand in each kind of object",
         *_objects(policy),

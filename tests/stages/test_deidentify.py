@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -38,7 +39,7 @@ from pydicom.uid import (
 from pipeline.case import wanted_slices
 from pipeline.index import look
 from pipeline.io.dicom import read_dataset
-from pipeline.io.policy import load_policy
+from pipeline.io.policy import load_policy, shipped_policy
 from pipeline.io.source import read_refs
 from pipeline.model.deid import Act, Found, Handling, Otherwise, Row, Subject, gate
 from pipeline.model.errors import CurationError
@@ -463,6 +464,28 @@ def test_birth_date_is_emptied_and_patient_characteristics_stay_for_pet_alone() 
         assert "PatientAge" not in out
         assert ("PatientWeight" in out, out.PatientSex) == ((True, "F") if sop_class == PT else (False, ""))
         assert ("113108" in codes) == (sop_class == PT)
+
+
+def test_a_birth_date_is_moved_with_the_study_where_the_policy_says_so(tmp_path: Path) -> None:
+    folder = shutil.copytree(shipped_policy(), tmp_path / "deid")
+    settings = folder / "policy.yaml"
+    settings.write_text(settings.read_text().replace("birth_date: emptied", "birth_date: shifted"))
+    policy = load_policy(folder)
+
+    def birth_and_study(birth_date: str) -> tuple[str, str]:
+        source = image()
+        plant(source, 0x00100030, "DA", birth_date.encode())
+        (out,) = deidentify(Identified([source]), policy=policy, key=KEY).value
+        return out.PatientBirthDate, out.StudyDate
+
+    birth, study = birth_and_study("19510203")
+    assert birth != "19510203"
+    ages = [
+        date.fromisoformat(str(s)) - date.fromisoformat(str(b))
+        for b, s in ((birth, study), ("19510203", "20200301"))
+    ]
+    assert ages[0] == ages[1]
+    assert birth_and_study("00000000")[0] == ""
 
 
 def test_the_marks_say_what_was_done() -> None:
