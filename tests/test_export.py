@@ -13,11 +13,15 @@ import pydicom
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from lettered import tissue
+from placed_source import Source
 from pydicom.misc import is_dicom
 
 from pipeline import export
 from pipeline.demo import make
+from pipeline.io import lettering
 from pipeline.model.errors import FAULTS, UsageError
+from pipeline.model.exposure import Box, Screening
 from pipeline.model.identified import Key
 from pipeline.model.record import Note
 
@@ -253,3 +257,39 @@ def test_flipped_bits_of_a_header_end_in_a_code_or_in_a_volume(
     written, codes = made_of(small)
     assert written or codes
     assert codes <= set(FAULTS)
+
+
+def annotated(folder: Path) -> list[str | None]:
+    return [
+        pydicom.dcmread(path, stop_before_pixels=True).get("BurnedInAnnotation")
+        for path in sorted(folder.rglob("*.dcm"))
+    ]
+
+
+@pytest.mark.parametrize("said", ["NO", ""])
+def test_no_text_is_claimed_only_where_the_pixels_were_searched(
+    said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, searched = Source(tissue((4, 40, 40)).transpose(2, 1, 0).astype(np.uint16)), []
+    source.write(tmp_path / "in", PatientID="p", StudyInstanceUID="1.2", SeriesInstanceUID="1.2.3",
+                 BurnedInAnnotation=said)  # fmt: skip
+    monkeypatch.setattr(lettering, "require", lambda: None)
+    monkeypatch.setattr(lettering, "find", lambda picture: searched.append(picture) or [])
+    export.deidentify_sources([tmp_path / "in"], tmp_path / "out", key=KEY, told=quiet)
+    assert (annotated(tmp_path / "out"), len(searched)) == (["NO"] * 4, 3)
+
+    nobody = export.Choices(screening=Screening("Somebody looked at all of them before."))
+    export.deidentify_sources([tmp_path / "in"], tmp_path / "un", key=KEY, told=quiet, choices=nobody)
+    assert (annotated(tmp_path / "un"), len(searched)) == ([None] * 4, 3)
+
+
+def test_a_series_in_which_text_is_found_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Source(tissue((4, 40, 40)).transpose(2, 1, 0).astype(np.uint16))
+    source.write(tmp_path / "in", PatientID="p", StudyInstanceUID="1.2", SeriesInstanceUID="1.2.3")
+    monkeypatch.setattr(lettering, "require", lambda: None)
+    monkeypatch.setattr(lettering, "find", lambda picture: [Box(2, 2, 9, 30)])
+    made = export.deidentify_sources([tmp_path / "in"], tmp_path / "out", key=KEY, told=quiet)
+
+    assert ([one["code"] for one in made.refused], annotated(tmp_path / "out")) == (["burned-in-text"], [])
