@@ -12,7 +12,9 @@ import pydicom
 import pytest
 from placed_source import Source, ramp
 from pydicom.dataset import Dataset
+from pydicom.misc import is_dicom
 
+from pipeline import export
 from pipeline.index import look
 from pipeline.io.dicom import read_dataset
 from pipeline.io.policy import load_policy
@@ -263,3 +265,68 @@ def test_de_identification_changes_no_voxel_no_place_and_no_b_value(real: Path, 
         np.testing.assert_array_equal(after.data, before.data)
         np.testing.assert_array_equal(after.affine, before.affine)
         assert kept == weights
+
+
+# Tilted gantries, resampled
+
+
+NEAR = np.stack(np.meshgrid(range(-4, 5), range(-4, 5), range(-1, 2), indexing="ij"), axis=-1).reshape(-1, 3)
+"""The voxels around a corner that are looked at: with a tilt, some of them lie beside the next slice."""
+
+
+def millimetres(dataset: Dataset, index: np.ndarray) -> np.ndarray:
+    """Where a slice's own header puts columns and rows, shape (..., 2), in RAS+ mm (PS3.3 C.7.6.2.1.1)."""
+    row, column = np.split(np.array(dataset.ImageOrientationPatient, float), 2)
+    between_rows, between_columns = map(float, dataset.PixelSpacing)
+    across, down = index[..., :1] * between_columns * row, index[..., 1:] * between_rows * column
+    lps: np.ndarray = np.array(dataset.ImagePositionPatient, float) + across + down
+    return lps * [-1, -1, 1]
+
+
+def resampled_places(slices: Sequence[Dataset]) -> tuple[np.ndarray, np.ndarray]:
+    """Return what `--resample` makes of slices whose values are their own x, y and z in mm, and its affine."""
+    geometry, read = export.choose(None, resample=True).geometry, []
+    for axis in range(3):
+        for dataset in slices:
+            index = np.stack(np.meshgrid(np.arange(dataset.Columns), np.arange(dataset.Rows)), axis=-1)
+            stored = np.rint(millimetres(dataset, index)[..., axis] * 100).astype("<i2")
+            dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 15, 1
+            dataset.RescaleSlope, dataset.RescaleIntercept = "0.01", "0"
+            dataset.PixelData = stored.tobytes()
+        volume = orient(convert(slices, Quantity.HOUNSFIELD, geometry=geometry).value).value
+        read.append(volume.data)
+    return np.stack(read, axis=-1), volume.affine
+
+
+def was_measured(slices: Sequence[Dataset], places: np.ndarray) -> np.ndarray:
+    """Whether places in RAS+ mm lie on a slice, or between two and within the pixel centres of both."""
+    row, column = np.split(np.array(slices[0].ImageOrientationPatient, float), 2)
+    between_rows, between_columns = map(float, slices[0].PixelSpacing)
+    ends = (row, between_columns * (slices[0].Columns - 1)), (column, between_rows * (slices[0].Rows - 1))
+    origins = np.array([one.ImagePositionPatient for one in slices], float)
+    offsets = places * [-1, -1, 1] - origins[:, np.newaxis]
+    within = np.all([(offsets @ axis >= 0) & (offsets @ axis <= end) for axis, end in ends], axis=0)
+    along = offsets @ np.cross(row, column)
+    is_between = within[:-1] & within[1:] & (along[:-1] > 0) & (along[1:] < 0)
+    measured: np.ndarray = (within & (np.abs(along) < 1e-3)).any(axis=0) | is_between.any(axis=0)
+    return measured
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", ["ct-ge-tilt", "miniatures/failing/gantrytilting/001"])
+def test_resampled_corners_of_a_tilted_gantry_lie_within_a_tenth_of_a_millimetre(
+    folder: str, real: Path
+) -> None:
+    paths = (path for path in (real / folder).iterdir() if is_dicom(path))
+    slices = sorted(map(pydicom.dcmread, paths), key=lambda one: float(one.ImagePositionPatient[2]))
+    read, affine = resampled_places(slices)
+    for dataset in slices:
+        last = np.array([dataset.Columns - 1, dataset.Rows - 1])
+        for corner in millimetres(dataset, np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * last):
+            index = np.rint(np.linalg.solve(affine, [*corner, 1])[:3]).astype(int) + NEAR
+            index = index[((index >= 0) & (index < read.shape[:3])).all(axis=1)]
+            places = index @ affine[:3, :3].T + affine[:3, 3]
+            measured = was_measured(slices, places)
+            assert measured.any()
+            off_mm = np.linalg.norm(read[tuple(index.T)] - places, axis=1)[measured]
+            assert off_mm.max() <= 0.1
