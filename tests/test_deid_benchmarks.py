@@ -22,7 +22,7 @@ SAMPLE = {
 
 @pytest.fixture(scope="module")
 def benchmark() -> Iterator[dict[str, ModuleType]]:
-    names = ("mutate", "key", "plant", "samples")
+    names = ("mutate", "key", "plant", "samples", "score", "study")
     sys.path.insert(0, str(BENCHMARKS))
     try:
         yield {name: importlib.import_module(name) for name in names}
@@ -55,3 +55,22 @@ def test_every_answer_of_the_key_is_right_and_the_sources_themselves_fail_it(
     untouched = {path.name: path.read_bytes() for path in (tmp_path / "two" / "source").iterdir()}
     failed = {action for action, is_right in module.scored(key, untouched) if not is_right}
     assert failed - {"text_notnull"} == module.LEAKS
+
+
+def test_what_is_planted_in_a_study_is_there_to_be_found(
+    benchmark: dict[str, ModuleType], tmp_path: Path
+) -> None:
+    planted = benchmark["study"].write_studies(tmp_path, 4)
+    kinds = {one.kind for one in planted}
+    assert {"ROI name", "NIfTI descrip", "gzip name", "NRRD comment", "MHA patient", "file name"} <= kinds
+    assert (len(kinds), len(planted)) > (120, 600)
+
+
+@pytest.mark.slow
+def test_nothing_of_a_planted_study_is_in_its_volumes_or_its_release(
+    benchmark: dict[str, ModuleType], tmp_path: Path
+) -> None:
+    study = benchmark["study"]
+    for way, outcome in study.outcomes(4, tmp_path).items():
+        assert outcome.written == study.WRITTEN[way]
+        assert not outcome.survivors

@@ -1,4 +1,4 @@
-"""Plant, run every tool, and print what survived and what was lost.
+"""Plant, run every tool, and print what survived and what was lost; then convert and release planted studies.
 
     python benchmarks/deid/run.py [--seed N] [--tame] [--tool NAME=PYTHON]... [--json]
 
@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from plant import Source, sources
 from score import NAMES_OF_FILES, Score, score
+from study import WRITTEN, Outcome, outcomes
 
 DRIVERS = Path(__file__).with_name("drivers.py")
 
@@ -57,6 +58,7 @@ def main() -> int:
     tools = {"ours": sys.executable, **dict(tool.split("=", 1) for tool in words.tool)}
     with tempfile.TemporaryDirectory() as folder:
         scores = {tool: measured(planted, tool, python, Path(folder)) for tool, python in tools.items()}
+        ways = outcomes(words.seed, Path(folder))
     if words.json:
         rows = {tool: {"survivors": dict(s.survivors), "lost": dict(+s.lost)} for tool, s in scores.items()}
         print(json.dumps(rows, indent=1, sort_keys=True))
@@ -67,7 +69,19 @@ def main() -> int:
         identifiers = f"of {s.planted} identifiers {survive:4} survive ({len(s.survivors)} kinds)"
         needed = f"of {s.kept + lost} needed elements {lost:3} are lost"
         print(f"{tool:18} wrote {s.written:2} files; {identifiers}; {needed}", file=sys.stderr)
-    return int(bool(scores["ours"].survivors or +scores["ours"].lost))
+    is_well = [tell(way, outcome) for way, outcome in ways.items()]
+    return int(bool(scores["ours"].survivors or +scores["ours"].lost) or not all(is_well))
+
+
+def tell(way: str, outcome: Outcome) -> bool:
+    """Print what came of the planted studies by one way out; say whether all was written and nothing survived."""
+    survive = outcome.survivors.total()
+    print(
+        f"{way:18} wrote {outcome.written:2} volumes; of {outcome.planted} identifiers {survive:4} survive"
+        f" {sorted(outcome.survivors) or ''}",
+        file=sys.stderr,
+    )
+    return not survive and outcome.written == WRITTEN[way]
 
 
 if __name__ == "__main__":
