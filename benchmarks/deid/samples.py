@@ -17,7 +17,10 @@ from pipeline.stages.deidentify import deidentify
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "real"
 """The real data beside the repo."""
 
-_POLICY, _KEY = load_policy(), Key(bytes(range(32)))
+KEY = Key(bytes(range(32)))
+"""Fixed, so that every run makes the same."""
+
+_POLICY = load_policy()
 
 
 def readable(root: Path) -> dict[Path, list[Path]]:
@@ -48,4 +51,4 @@ def identified(path: Path) -> Dataset:
 def cleaned(paths: Sequence[Path]) -> tuple[Dataset, ...]:
     """Return the files de-identified, under a fixed key."""
     datasets = [identified(path) for path in paths]
-    return deidentify(Identified(datasets), policy=_POLICY, key=_KEY).value
+    return deidentify(Identified(datasets), policy=_POLICY, key=KEY).value
