@@ -186,6 +186,10 @@ class Window:
         self._last_end = time.monotonic()
         if future.status == "finished":
             return self._ended(items, self._fetch(future))
+        if future.status in ("pending", "lost"):
+            # It had ended, and its result went with its worker before anybody asked.
+            future.release()
+            return self._ended(items, None)
         if future.status == "error" and isinstance(fault := future.exception(), KilledWorker):
             future.release()
             return self._mourned(items, fault.allowed_failures + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -15,12 +16,13 @@ from pipeline.case import Request
 from pipeline.cluster.handover import Handed, finish, open_door
 from pipeline.demo import make
 from pipeline.index import index
+from pipeline.io.staging import get_document
 from pipeline.io.workspace import create
 from pipeline.model.record import Finished, Refusal
 from pipeline.plan import plan
 from pipeline.release import planned
 
-TASKS = ("Task05_Prostate", "Task10_Colon")
+TASKS = ("Task04_Hippocampus", "Task05_Prostate", "Task10_Colon")
 
 
 def quiet(stage: str) -> None:
@@ -86,6 +88,17 @@ def test_two_zones_store_the_same_bytes_as_one(
     assert len(fused) == len(shop.requests)
     for outcome in fused:
         assert shop.files("store", outcome.entry) == shop.files("ws/store", outcome.entry)
+
+
+def test_pixels_are_searched_for_text_before_the_door_and_for_faces_behind_it(
+    shop: Shop, handed: list[Handed], fused: list[Finished]
+) -> None:
+    for one, outcome in zip(handed, fused, strict=True):
+        passages = get_document(Path(one.folder), one.digest)["passages"].values()
+        rooms = {note["stage"] for passage in passages for note in passage["notes"]}
+        record = json.loads(shop.files("ws/store", outcome.entry)["record.json"])
+        assert ("screen" in rooms, "face" in rooms) == (True, False)
+        assert "face" in {note["stage"] for note in record["notes"]}
 
 
 def test_what_is_handed_over_names_no_source_and_no_person(shop: Shop, handed: list[Handed]) -> None:

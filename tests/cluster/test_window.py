@@ -177,21 +177,21 @@ def test_the_log_of_an_earlier_run_blames_nobody(tmp_path: Path) -> None:
     assert not log.exists()
 
 
-def test_a_result_that_went_with_its_worker_is_asked_for_again() -> None:
+@pytest.mark.parametrize("status", ["finished", "pending", "lost"])
+def test_a_result_that_went_with_its_worker_is_asked_for_again(status: str) -> None:
     made, client = window(1)
     made.fill()
-    future = Future(client.tasks[0][0], brings=TimeoutError())
+    future = Future(client.tasks[0][0], status, brings=TimeoutError())
     assert made.take(future) == []
     assert len(made.ready) == 1
     assert future.is_released
 
 
-@pytest.mark.parametrize("status", ["cancelled", "lost"])
-def test_a_task_that_went_with_its_scheduler_means_that_it_is_lost(status: str) -> None:
+def test_a_task_that_went_with_its_scheduler_means_that_it_is_lost() -> None:
     made, client = window(1)
     made.fill()
     with pytest.raises(Lost):
-        made.take(Future(client.tasks[0][0], status))
+        made.take(Future(client.tasks[0][0], "cancelled"))
 
 
 def test_a_worker_with_other_code_stops_the_run() -> None:
