@@ -60,7 +60,9 @@ class Instance(NamedTuple):
 
     def texts(self, tag: int) -> list[str]:
         """Return the values of the top level's elements of a tag, without padding."""
-        return [e.value.decode("latin-1").strip(" \0") for e in self.elements if e.path == (tag,) and e.value]
+        path = (tag,)
+        values = [e.value for e in self.elements if e[0] == path and e[2]]
+        return [value.decode("latin-1").strip(" \0") for value in values]
 
     def text(self, tag: int) -> str:
         """Return the first value of `texts`; empty when there is none."""
