@@ -229,7 +229,7 @@ FAULTS = (
           lambda f: (f / "label.nii.gz").write_bytes((f / "label.nii.gz").read_bytes()[:-12])),
     Fault("a mask of 32767 cubed voxels", "label-too-large", lambda f: giant_nifti(f / "label.nii.gz")),
     Fault("pixels that no decoder takes", "undecodable", undecodable),
-    Fault("pixels that say they are 65535 squared", "undecodable", giant),
+    Fault("pixels that say they are 65535 squared", "case-too-large", giant),
     Fault("a slice that changed after the plan", "source-changed", changed, is_after_plan=True),
     Fault("a slice that vanished after the plan", "source-missing", missing, is_after_plan=True),
     Fault("a slice that became a folder", "not-a-file", became_folder, is_after_plan=True),
