@@ -41,6 +41,7 @@ from pipeline.stages.ingest import Grouping, ingest
 from pipeline.stages.orient import orient
 from pipeline.stages.quantify import quantity_of
 from pipeline.stages.rasterise import rasterise
+from pipeline.stages.unfold import unfold
 
 _NAME = re.compile(r"[^A-Za-z0-9]+")
 _ODD = re.compile(r"[^A-Za-z0-9_-]+")
@@ -474,11 +475,17 @@ def _screened(cleaned: Sequence[_Cleaned], door: Door) -> Sequence[Dataset]:
     images = [dataset for _, dataset, _ in cleaned]
     if not images:
         return ()
-    step = screen_slices(images, door.gate, is_claimed=any(is_claimed for *_, is_claimed in cleaned))
-    for dataset in step.value if step.note.facts["screened"] else ():
+    looked_at = [slice_ for image in images for slice_ in _slices(image)]
+    step = screen_slices(looked_at, door.gate, is_claimed=any(is_claimed for *_, is_claimed in cleaned))
+    for dataset in images if step.note.facts["screened"] else ():
         # PS3.3 C.7.6.1: said only by who looked.
         dataset.BurnedInAnnotation = "NO"
-    return step.value
+    return images
+
+
+def _slices(image: Dataset) -> Sequence[Dataset]:
+    """Return the tiles of a mosaic or grid, whose edges look like lettering where they meet; else the image."""
+    return [image] if "PerFrameFunctionalGroupsSequence" in image else unfold(image)
 
 
 def _write_instance(dataset: Dataset, folder: Path) -> str:

@@ -293,3 +293,13 @@ def test_a_series_in_which_text_is_found_is_not_written(
     made = export.deidentify_sources([tmp_path / "in"], tmp_path / "out", key=KEY, told=quiet)
 
     assert ([one["code"] for one in made.refused], annotated(tmp_path / "out")) == (["burned-in-text"], [])
+
+
+def test_tiles_that_meet_in_one_picture_are_not_taken_for_lettering(real: Path, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    for name in ("0003.dcm", "0014.dcm"):
+        shutil.copy(real / "mr-uih-grid" / name, source)
+    made = export.deidentify_sources([source], tmp_path / "out", key=KEY, told=quiet)
+
+    assert (made.refused, annotated(tmp_path / "out")) == ([], ["NO", "NO"])

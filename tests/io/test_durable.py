@@ -142,9 +142,17 @@ def test_a_full_disk_is_a_refusal_with_advice(
     assert names(tmp_path) == []
 
 
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS])
+def test_a_place_that_may_not_be_written_is_a_refusal_with_advice(number: int) -> None:
+    with pytest.raises(UsageError) as refusal, refusing_full_disk():
+        raise OSError(number, os.strerror(number))
+
+    assert refusal.value.code == "not-writable"
+
+
 def test_another_fault_of_the_system_stays_what_it_is() -> None:
-    with pytest.raises(PermissionError), refusing_full_disk():
-        raise PermissionError(errno.EACCES, "denied")
+    with pytest.raises(OSError, match="Input/output"), refusing_full_disk():
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 def leave_file(path: Path) -> None:
