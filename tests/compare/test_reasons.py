@@ -87,7 +87,11 @@ def test_a_half_turn_on_one_side_is_a_reason_for_image_and_label() -> None:
 
 def test_policy_reviewer_and_subset_are_reasons() -> None:
     before = line(notes=[{"stage": "deidentify", "policy": "p"}])
-    after = line(notes=[{"stage": "deidentify", "policy": "q"}], review="no", subset="test")
+    after = line(
+        notes=[{"stage": "deidentify", "policy": "q"}],
+        review={"decision": "reject", "reason": "orientation"},
+        subset="test",
+    )
     kinds = [reason.kind for reason in of_lines(before, after, is_one_key=True)]
     assert kinds == ["policy", "subset", "reviewer"]
 
