@@ -11,7 +11,7 @@ import os
 import shutil
 from pathlib import Path
 
-from pipeline.io.durable import refusing_full_disk, temporary_name, write_bytes
+from pipeline.io.durable import refusing_unwritable, temporary_name, write_bytes
 from pipeline.model.errors import UsageError
 
 _CHUNK = 2**20
@@ -34,7 +34,7 @@ def write_bag(release: Path, folder: Path) -> int:
         raise UsageError("output-exists", wanted="a new folder for the bag", found="one that is there")
     names = sorted(path.name for path in release.iterdir() if path.is_file() and path.name[0] != ".")
     staging = temporary_name(folder.resolve().parent)
-    with refusing_full_disk():
+    with refusing_unwritable():
         try:
             (staging / "data").mkdir(parents=True)
             for name in names:

@@ -14,7 +14,7 @@ from pathlib import Path
 from pipeline.demo import answers, subject
 from pipeline.demo.cases import TASKS, TEST_EVERY, TURNED_CASES, TURNED_TASKS, TaskPlan
 from pipeline.demo.sites import uid
-from pipeline.io.durable import refusing_full_disk
+from pipeline.io.durable import refusing_unwritable
 from pipeline.io.ruleset import load_task, shipped_rules
 from pipeline.model.errors import UsageError
 
@@ -70,7 +70,7 @@ def make(
                 "output-exists", wanted="no source/ or truth/ yet", found=f"{place.name}/ with content"
             )
     work = folder / _UNFINISHED
-    with refusing_full_disk():
+    with refusing_unwritable():
         shutil.rmtree(work, ignore_errors=True)
         (work / "source").mkdir(parents=True)
         (work / "truth").mkdir()

@@ -35,7 +35,7 @@ def temporary_name(folder: Path) -> Path:
 
 
 @contextmanager
-def refusing_full_disk() -> Iterator[None]:
+def refusing_unwritable() -> Iterator[None]:
     """Turn the operating system's `no space` and `not allowed` into refusals with advice."""
     try:
         yield
@@ -53,7 +53,7 @@ def refusing_full_disk() -> Iterator[None]:
 def writing(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
     """Open a file that appears under `path` whole, when the block ends well, or not at all."""
     temporary = temporary_name(path.parent)
-    with refusing_full_disk():
+    with refusing_unwritable():
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         try:
             with os.fdopen(descriptor, "wb") as stream:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.io.document import canonical, write_lines
-from pipeline.io.durable import refusing_full_disk
+from pipeline.io.durable import refusing_unwritable
 from pipeline.model.record import Finished, Json, Outcome
 
 SUM = "sum"
@@ -45,14 +45,14 @@ class RunLog:
         """Write one line, with the time in ms as `at`: it outlives the process at once, a power cut a second later."""
         said: dict[str, Json] = {**document, "at": time.time_ns() // 10**6}
         line = canonical({**said, SUM: _sum(said)}) + b"\n"
-        with refusing_full_disk():
+        with refusing_unwritable():
             os.write(self._file, line)
             if time.monotonic() - self._flushed >= _FLUSH_EVERY_S:
                 self._flush()
 
     def close(self) -> None:
         """Flush what was said, and say no more."""
-        with refusing_full_disk():
+        with refusing_unwritable():
             self._flush()
         os.close(self._file)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from pipeline.io.durable import refusing_full_disk, temporary_name
+from pipeline.io.durable import refusing_unwritable, temporary_name
 from pipeline.io.ledger import index_line, parsed
 from pipeline.model.series import SourceFile
 
@@ -36,7 +36,7 @@ class Shelves:
 
     def fill(self, files: Iterable[Placed]) -> None:
         """Write every file's line onto its subject's shelf."""
-        with refusing_full_disk(), ExitStack() as stack:
+        with refusing_unwritable(), ExitStack() as stack:
             streams = [stack.enter_context(self._path(n).open("wb")) for n in range(self.count)]
             for place, file in files:
                 streams[self.number_of(file.text("PatientID"))].write(index_line(file, (place, 0)))
@@ -44,7 +44,7 @@ class Shelves:
     def sift(self, number: int, kept: Callable[[Iterator[Placed]], Iterable[Placed]]) -> None:
         """Keep of a shelf what `kept` hands on."""
         path = self._path(number)
-        with refusing_full_disk(), path.with_suffix(".kept").open("wb") as stream:
+        with refusing_unwritable(), path.with_suffix(".kept").open("wb") as stream:
             for place, file in kept(self.read(number)):
                 stream.write(index_line(file, (place, 0)))
         path.with_suffix(".kept").replace(path)

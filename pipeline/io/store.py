@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.io.document import canonical, digest_of
-from pipeline.io.durable import flush_folder, refusing_full_disk, temporary_name, write_bytes
+from pipeline.io.durable import flush_folder, refusing_unwritable, temporary_name, write_bytes
 from pipeline.model.identified import Key
 from pipeline.model.record import Json
 
@@ -71,7 +71,7 @@ def put(store: Path, entry: str, record: Mapping[str, Json], files: Mapping[str,
     there before was not to be trusted (see `find`) or came from a run beside this one, and is replaced.
     """
     target = store / entry
-    with refusing_full_disk():
+    with refusing_unwritable():
         target.parent.mkdir(parents=True, exist_ok=True)
         staging = temporary_name(target.parent)
         staging.mkdir()

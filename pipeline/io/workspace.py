@@ -16,7 +16,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pipeline.io.durable import refusing_full_disk, sweep, write_bytes
+from pipeline.io.durable import refusing_unwritable, sweep, write_bytes
 from pipeline.io.plainyaml import SIZE_LIMIT, read_plain
 from pipeline.model.errors import PrivacyError, UsageError
 from pipeline.model.exposure import SCREENED, Screening
@@ -281,7 +281,7 @@ def locked(workspace: Workspace) -> Iterator[None]:
     UsageError
         workspace-locked, saying by whom; not-writable.
     """
-    with refusing_full_disk():
+    with refusing_unwritable():
         descriptor = os.open(workspace.private / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         _take(descriptor)

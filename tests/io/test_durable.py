@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.io.durable import (
     TEMPORARY_PREFIX,
-    refusing_full_disk,
+    refusing_unwritable,
     sweep,
     temporary_name,
     write_bytes,
@@ -144,14 +144,14 @@ def test_a_full_disk_is_a_refusal_with_advice(
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS])
 def test_a_place_that_may_not_be_written_is_a_refusal_with_advice(number: int) -> None:
-    with pytest.raises(UsageError) as refusal, refusing_full_disk():
+    with pytest.raises(UsageError) as refusal, refusing_unwritable():
         raise OSError(number, os.strerror(number))
 
     assert refusal.value.code == "not-writable"
 
 
 def test_another_fault_of_the_system_stays_what_it_is() -> None:
-    with pytest.raises(OSError, match="Input/output"), refusing_full_disk():
+    with pytest.raises(OSError, match="Input/output"), refusing_unwritable():
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
