@@ -42,9 +42,7 @@ def curate(
 
     def run(*words: object) -> tuple[int, str, str]:
         capsys.readouterr()
-        monkeypatch.setattr(
-            cli, "talk", type(cli.talk)(stderr=True, highlight=False, soft_wrap=True, width=400)
-        )
+        monkeypatch.setattr(cli.talk, "_width", 400)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             code = cli.run([str(word) for word in words])

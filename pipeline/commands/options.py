@@ -1,0 +1,134 @@
+"""The options and arguments that several commands take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline.model.errors import UsageError
+
+if TYPE_CHECKING:
+    from pipeline.model.clusterfile import ClusterFile
+
+
+workspace_option = click.option(
+    "-w",
+    "--workspace",
+    "folder",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The workspace folder.",
+)
+
+
+workspace_here_option = click.option(
+    "-w",
+    "--workspace",
+    "folder",
+    type=click.Path(path_type=Path),
+    default=Path(),
+    help="The workspace folder.  [default: this folder]",
+)
+
+
+tasks_option = click.option(
+    "-t", "--task", "tasks", multiple=True, metavar="TASK", help="Only this task; repeatable."
+)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+
+
+sources_argument = click.argument(
+    "sources", nargs=-1, required=True, metavar="SOURCE...", type=click.Path(exists=False, path_type=Path)
+)
+
+
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=None,
+    help="Processes; 1 works in this one. Default: one a processor.",
+)
+
+
+scheduler_option = click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Use the workers of this Dask scheduler, tls://host:port, instead.",
+)
+
+
+cluster_option = click.option(
+    "--cluster",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Start workers as this file says: SLURM, PBS, SGE, LSF, Kubernetes, two zones.",
+)
+
+
+tls_option = click.option(
+    "--tls",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Certificates for --scheduler, from curate cluster certs.",
+)
+
+
+plain_tcp_option = click.option(
+    "--plain-tcp",
+    is_flag=True,
+    help="Let --scheduler go without TLS to another machine: anybody can listen in.",
+)
+
+
+def where_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that say where cases are made; `chosen_where` reads them."""
+    for option in (plain_tcp_option, tls_option, cluster_option, scheduler_option, workers_option):
+        command = option(command)
+    return command
+
+
+def chosen_where(options: Mapping[str, Any]) -> int | ClusterFile | None:
+    """Return what the options of `where_options` say; None leaves it to the settings."""
+    from pipeline.io.clusterfile import load_cluster, reached
+
+    named = [name for name in ("workers", "scheduler", "cluster") if options[name] is not None]
+    if len(named) > 1:
+        raise UsageError(
+            "bad-usage", wanted="one of --workers, --scheduler, --cluster", found=" and ".join(named)
+        )
+    if options["cluster"] is not None:
+        return load_cluster(options["cluster"])
+    if options["scheduler"] is not None:
+        tls = None if options["tls"] is None else str(options["tls"].resolve())
+        return reached(options["scheduler"], tls, plain_tcp=options["plain_tcp"])
+    workers: int | None = options["workers"]
+    return workers
+
+
+allow_option = click.option(
+    "--allow-refusals",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="End with 0 up to N refused cases.",
+)
+
+
+rules_option = click.option(
+    "--rules", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder with own rules."
+)
+
+
+cases_option = click.option(
+    "--cases", type=click.Path(path_type=Path), help="Case table (CSV): task, case, subject, ...."
+)
+
+
+release_option = click.option(
+    "-r", "--release", "target", type=click.Path(path_type=Path), required=True, help="The release folder."
+)
