@@ -77,6 +77,16 @@ def test_magnitudes_are_scaled_to_a_thousand_and_quantities_kept(task: str) -> N
             assert channel.scale.over == ("nonzero" if task == "Task01_BrainTumour" else "all")
 
 
+@pytest.mark.parametrize("task", RULES)
+def test_no_expected_range_stands_without_a_word_of_its_source(task: str) -> None:
+    lines = (ROOT / f"rules/{task}.yaml").read_text().splitlines()
+    places = [number for number, line in enumerate(lines) if line.strip().startswith("expected:")]
+    assert len(places) == sum(bool(channel.expected) for channel in RULES[task].channels) > 0
+    for place in places:
+        around = [lines[place - 1].strip(), lines[place + 1].strip()]
+        assert any(text.startswith("#") for text in around)
+
+
 # Selection
 
 

@@ -48,8 +48,9 @@ _FILE_ONLY = {"file", "volume"}
 SELECT_KEYWORDS = tuple(sorted(NUMBER_KEYWORDS + TEXT_KEYWORDS))
 """All that a criterion may ask about a series."""
 
-EXPECTED_KEYWORDS = (*(word for word in NUMBER_KEYWORDS if word != "volume"), "voxel_size_mm")
-"""All that the paper may report a range of; `voxel_size_mm` holds for every edge of a voxel."""
+EXPECTED_KEYWORDS = (*(word for word in NUMBER_KEYWORDS if word != "volume"), "slice_step_mm", "voxel_size_mm")
+"""All that may be reported as a range; `slice_step_mm` is the distance from slice to slice, as their positions say;
+`voxel_size_mm` holds for every edge of a voxel."""
 
 PLANES = ("axial", "coronal", "sagittal")
 """The anatomical plane that the slices are nearest to; a tilted plane is the nearest of the three."""
@@ -118,7 +119,7 @@ Criteria = Annotated[
 
 
 class Envelope(Rule):
-    """A range that the paper reports; outside it the case gets a warning, never a refusal."""
+    """A range that is reported of such images; outside it the case gets a warning, never a refusal."""
 
     min: Number
     max: Number
@@ -272,7 +273,7 @@ class Channel(Rule):
     )
     expected: dict[str, Envelope] = Field(
         default_factory=dict,
-        description="DICOM keyword, voxel_size_mm or slices -> range reported in the paper.",
+        description="DICOM keyword, voxel_size_mm, slice_step_mm or slices -> range reported of such images.",
         json_schema_extra={"propertyNames": {"enum": [*sorted(EXPECTED_KEYWORDS)]}},
     )
 

@@ -170,7 +170,7 @@ def _channel(number: int, channel: Channel) -> str:
     )
     expected = [_measure(keyword, _range(e.min, e.max)) for keyword, e in channel.expected.items()]
     reported = (
-        f" The data paper reports {_listed(expected)}; a case outside of it gets a warning."
+        f" Expected is {_listed(expected)}; a case outside of it gets a warning."
         if expected
         else ""
     )
@@ -186,6 +186,7 @@ _DERIVED: Mapping[str, str] = {
 """What no header element says, in words."""
 
 _MEASURES: Mapping[str, tuple[str, str]] = {
+    "slice_step_mm": ("a step from slice to slice", " mm"),
     "voxel_size_mm": ("voxel edges", " mm"),
     "SliceThickness": ("a slice thickness", " mm"),
     "SpacingBetweenSlices": ("a slice spacing", " mm"),

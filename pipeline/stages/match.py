@@ -251,7 +251,7 @@ def label_names(label: SourceFile) -> set[str]:
 
 
 def _warnings(channel: Channel, facts: Facts) -> list[str]:
-    """Say where a series lies outside what the paper reports; the number is an acquisition parameter."""
+    """Say where a series lies outside what is reported of such images; the number is an acquisition parameter."""
     texts = []
     for keyword, envelope in channel.expected.items():
         for value in _measures(keyword, facts):
