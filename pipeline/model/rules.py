@@ -48,7 +48,11 @@ _FILE_ONLY = {"file", "volume"}
 SELECT_KEYWORDS = tuple(sorted(NUMBER_KEYWORDS + TEXT_KEYWORDS))
 """All that a criterion may ask about a series."""
 
-EXPECTED_KEYWORDS = (*(word for word in NUMBER_KEYWORDS if word != "volume"), "slice_step_mm", "voxel_size_mm")
+EXPECTED_KEYWORDS = (
+    *(word for word in NUMBER_KEYWORDS if word != "volume"),
+    "slice_step_mm",
+    "voxel_size_mm",
+)
 """All that may be reported as a range; `slice_step_mm` is the distance from slice to slice, as their positions say;
 `voxel_size_mm` holds for every edge of a voxel."""
 

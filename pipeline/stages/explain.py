@@ -169,11 +169,7 @@ def _channel(number: int, channel: Channel) -> str:
         for keyword, criterion in channel.select.items()
     )
     expected = [_measure(keyword, _range(e.min, e.max)) for keyword, e in channel.expected.items()]
-    reported = (
-        f" Expected is {_listed(expected)}; a case outside of it gets a warning."
-        if expected
-        else ""
-    )
+    reported = f" Expected is {_listed(expected)}; a case outside of it gets a warning." if expected else ""
     return f"Channel {number}, `{channel.name}` ({_UNITS[channel.quantity]}): {parts}.{reported}"
 
 

@@ -159,7 +159,7 @@ def test_what_padding_becomes_is_told_with_its_reason() -> None:
 def test_measures_are_told_in_words_with_their_units() -> None:
     text = " ".join(told(RULES["Task07_Pancreas"]).split())
 
-    assert "reports a slice thickness of 2.5 mm and a tube voltage of 120 kV;" in text
+    assert "a pixel spacing of 0.605 to 0.985 mm and a step from slice to slice of 0.7 to 7.5 mm;" in text
     assert "the slices' plane is axial; the number of slices is at least 10;" in text
 
 
