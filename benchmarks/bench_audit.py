@@ -1,10 +1,11 @@
 """How fast the audit reads a TAR, in how much memory, beside plain reading and hashing of the same TAR.
 
-    python benchmarks/bench_audit.py [--megabytes 500] [--kind ct|mr] [--keep FOLDER]
+    python benchmarks/bench_audit.py [--megabytes 500] [--kind ct|mr] [--volume FILE] [--keep FOLDER]
 
 A release of one task is made: volumes like those of a scanner, 512 x 512 x 96 voxels of CT (int16, noise within a
 body, less of it in the air around) or 240 x 240 x 155 x 2 of scaled MR (float32, zeros around the head), each with its
 label, compressed as a release is. How many bytes of voxels a byte of TAR holds decides: both are read and hashed.
+The made CT holds 3.0, real ones less: with `--volume` the images are that CT (int16, a .nii.gz of `curate convert`).
 Then the audit and, in the same run, its peers read it, each in a process of its own:
 
 - `sha256sum`: the least that any check of a TAR must do;
@@ -29,6 +30,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import nibabel
 import numpy as np
 
 ROOT = Path(__file__).parents[1]
@@ -80,16 +82,19 @@ def volumes(kind: str, number: int) -> tuple[np.ndarray, np.ndarray]:
     image = image.copy()
     last = image.reshape((*image.shape[:2], -1), order="F")[:, :, -1]
     rolled = np.roll(last, (number % 200, number // 200), axis=(0, 1))
-    if kind == "ct":
-        image[:, :, -1] = rolled
-    else:
+    if kind == "mr":
         image[:, :, -1, -1] = rolled
+    else:
+        image[:, :, -1] = rolled
     return image, label
 
 
 @cache
 def first_volumes(kind: str) -> tuple[np.ndarray, np.ndarray]:
     """Return an image and its label."""
+    if kind not in ("ct", "mr"):
+        image = np.asanyarray(nibabel.load(kind).dataobj)
+        return image, (image > 100).astype(np.uint8)
     chance = np.random.default_rng(1)
     shape = (512, 512, 96) if kind == "ct" else (240, 240, 155)
     axes = [np.linspace(-1, 1, length, dtype=np.float32) for length in shape]
@@ -129,19 +134,20 @@ def add_case(task: made_up.Task, kind: str, number: int, folder: Path) -> dict[s
     """Write one training case's files, and its line; return member -> file."""
     image, label = volumes(kind, number)
     names, turned = [str(channel["name"]) for channel in task.header["channels"]], None
-    case = f"spleen_{number}" if kind == "ct" else f"BRATS_{number:03d}"
+    is_mr = kind == "mr"
+    case = f"BRATS_{number:03d}" if is_mr else f"spleen_{number}"
     affine = np.diag([0.75, 0.75, 2.5, 1.0])
     notes = []
     for place, channel in enumerate(task.header["channels"]):
-        values = image if kind == "ct" else image[..., place]
-        note = {"method": "keep", "quantity": "hounsfield"} if kind == "ct" else {
+        values = image[..., place] if is_mr else image
+        note = {"method": "keep", "quantity": "hounsfield"} if not is_mr else {
             **channel["scale"], "quantity": "arbitrary", "low": "0", "high": "1000", "voxels": int(values.size),
             "clipped_below": 0, "clipped_above": 0,
         }  # fmt: skip
         notes += made_up.way_notes(names[place], image.shape[:3], affine, note, turned)
     told = {
         name: {"min": f"{part.min():g}", "max": f"{part.max():g}"}
-        for name, part in zip(names, [image] if kind == "ct" else np.moveaxis(image, 3, 0), strict=True)
+        for name, part in zip(names, np.moveaxis(image, 3, 0) if is_mr else [image], strict=True)
     }
     notes.append({"stage": "check", "channel": "image", "channels": told})
     line = made_up.case_line(task, case, "training", names=names, notes=notes)
@@ -164,7 +170,7 @@ def add_case(task: made_up.Task, kind: str, number: int, folder: Path) -> dict[s
 
 def make_release(kind: str, size: int, folder: Path) -> Path:
     """Write a release whose TAR has at least `size` bytes."""
-    task = made_up.spleen() if kind == "ct" else made_up.brain()
+    task = made_up.brain() if kind == "mr" else made_up.spleen()
     task.cases.clear()
     task.refusals.clear()
     task.files.clear()
@@ -243,16 +249,18 @@ def main() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--megabytes", type=int, default=500)
     words.add_argument("--kind", choices=("ct", "mr"), default="ct")
+    words.add_argument("--volume", type=Path, help="make the images of this CT")
     words.add_argument("--alone", action="store_true", help="measure the audit without its peers")
     words.add_argument("--keep", type=Path, help="make the release in this new folder, and leave it there")
     asked = words.parse_args()
+    kind = asked.kind if asked.volume is None else str(asked.volume)
     folder = asked.keep or Path(tempfile.mkdtemp(prefix="bench-audit-"))
     folder.mkdir(exist_ok=True)
     try:
         is_made = (folder / "release").is_dir()
-        release = folder / "release" if is_made else make_release(asked.kind, asked.megabytes * 10**6, folder)
+        release = folder / "release" if is_made else make_release(kind, asked.megabytes * 10**6, folder)
         size = next(release.glob("*.tar")).stat().st_size / 1e6
-        print(f"TAR of {size:.0f} MB, {asked.kind}, {inflated_size(release) / size:.1f} times that inflated")
+        print(f"TAR of {size:.0f} MB, {kind}, {inflated_size(release) / size:.1f} times that inflated")
         print(f"{'':18}{'MB/s of CPU':>12}{'MB/s':>8}{'CPU s':>8}{'peak MB':>9}")
         for name, command in commands(release):
             if asked.alone and name != "audit":

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from pipeline.audit.claims import Claim, Manifest
+from pipeline.audit.digesting import Digest, Digester
 from pipeline.audit.geometry import check_affine, matrix_text
 from pipeline.audit.inflate import inflated
 from pipeline.audit.nifti import VOXEL_OFFSET, NiftiHeader, read_header
@@ -34,6 +33,7 @@ class Walk:
 
     manifest: Manifest
     wanted: dict[str, Member]
+    digester: Digester
     seen: set[str] = field(default_factory=set)
     last: str = ""
     headers: dict[str, NiftiHeader] = field(default_factory=dict)
@@ -55,7 +55,7 @@ def audit_nifti(pieces: Iterator[bytes], claim: Claim, walk: Walk, spot: Spot) -
         walk.headers[claim.case] = header
     elif claim.case in walk.headers:
         _check_same_grid(header, walk.headers[claim.case], spot)
-    digest = hashlib.sha256()
+    digest = walk.digester.digest()
     voxels = _hashing(itertools.chain([begin[VOXEL_OFFSET:]], content), digest)
     if claim.kind == "image":
         audit_image(voxels, header, claim, walk.manifest.channels, spot)
@@ -64,7 +64,7 @@ def audit_nifti(pieces: Iterator[bytes], claim: Claim, walk: Walk, spot: Spot) -
     _check_voxels(digest.hexdigest(), claim, walk, spot)
 
 
-def _hashing(blocks: Iterable[bytes], digest: Any) -> Iterator[bytes]:
+def _hashing(blocks: Iterable[bytes], digest: Digest) -> Iterator[bytes]:
     """Yield the blocks, and hash each that is asked for."""
     for block in blocks:
         digest.update(block)

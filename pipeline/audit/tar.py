@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import re
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,7 @@ import numpy as np
 
 from pipeline.audit.claims import Manifest
 from pipeline.audit.dataset import audit_dataset
+from pipeline.audit.digesting import Digest, digesting
 from pipeline.audit.files import CHUNK, DOCUMENT_LIMIT, opened
 from pipeline.audit.members import Member, Walk, audit_nifti
 from pipeline.audit.report import Spot, failure, reporting
@@ -21,9 +21,9 @@ from pipeline.audit.report import Spot, failure, reporting
 class _Tape:
     """A file read from front to back, with the digest and the number of the bytes that went by."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, digest: Digest) -> None:
         self._stream = stream
-        self.digest = hashlib.sha256()
+        self.digest = digest
         self.position = 0
 
     def take(self, size: int) -> bytes:
@@ -69,8 +69,9 @@ _TAR_TEXTS = (("typeflag", 156, b"0"), ("linkname", 157, bytes(100)), ("magic", 
 
 def audit_tar(manifest: Manifest, entry: Mapping[str, Any], files: Mapping[str, Path], spot: Spot) -> None:
     """Walk through a TAR once; compare it with release.json and each member with its line."""
-    with opened(files, spot.file) as stream:
-        walk, tape = Walk(manifest, _wanted_members(manifest)), _Tape(stream)
+    with opened(files, spot.file) as stream, digesting() as digester:
+        walk = Walk(manifest, _wanted_members(manifest), digester)
+        tape = _Tape(stream, digester.digest())
         with reporting(spot, "package"):
             _walk_tar(tape, walk, spot)
         for _ in tape.rest():
@@ -163,7 +164,7 @@ def _check_end(tape: _Tape, spot: Spot) -> None:
 
 
 def _audit_member(tape: _Tape, name: str, size: int, walk: Walk, spot: Spot) -> None:
-    digest = hashlib.sha256()
+    digest = walk.digester.digest()
     pieces = _pieces(tape, size, digest)
     member = walk.wanted.get(name)
     if member is None:
@@ -188,7 +189,7 @@ def _audit_member(tape: _Tape, name: str, size: int, walk: Walk, spot: Spot) -> 
         spot.expect("package", "the digest in the manifest,", wanted=member.digest, found=found)
 
 
-def _pieces(tape: _Tape, size: int, digest: Any) -> Iterator[bytes]:
+def _pieces(tape: _Tape, size: int, digest: Digest) -> Iterator[bytes]:
     while size:
         piece = tape.take(min(size, CHUNK))
         digest.update(piece)
