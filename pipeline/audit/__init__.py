@@ -22,6 +22,7 @@ import numpy as np
 from pipeline.audit.claims import Manifest
 from pipeline.audit.document import read_document
 from pipeline.audit.files import check_files, content_of, release_files
+from pipeline.audit.kept import Kept
 from pipeline.audit.manifest import check_manifest, read_manifest
 from pipeline.audit.report import AuditReport, Finding, Run, Spot, reporting
 from pipeline.audit.signature import audit_signature, read_trust
@@ -73,7 +74,7 @@ def audit(
     check_files(files, tasks, run)
     audit_signature(files, tasks, trusted, run)
     if workspace is not None and key is not None:
-        chain = Chain(workspace, key, run, tell)
+        chain = Chain(workspace, key, run, tell, Kept(workspace))
         for name in sorted(files):
             if re.fullmatch(r"Task[0-9]{2}_[A-Za-z0-9]+\.manifest\.jsonl", name):
                 audit_sources(name, files, chain)

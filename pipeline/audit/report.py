@@ -48,7 +48,8 @@ class Finding:
 class AuditReport:
     """What an audit found and how much it looked at.
 
-    `bytes` counts TAR bytes, `sources` source files hashed again, `unlisted` the findings beyond the limit.
+    `bytes` counts TAR bytes, `sources` source files hashed again, `unlisted` the findings beyond the limit. Of cases
+    whose lines were compared with the workspace's store, `kept` had a record there, `not_kept` none.
     `signature` is none, unchecked (no key was trusted), trusted, stripped, altered, or other key.
     `recomputed` names the cases, as (task, case), that were made again from their sources. `second_reader` counts the
     channels that were read again by each other reader, and for each reason those that none could have a say on.
@@ -60,6 +61,8 @@ class AuditReport:
     cases: int
     bytes: int
     sources: int = 0
+    kept: int = 0
+    not_kept: int = 0
     unlisted: int = 0
     signature: str = "none"
     recomputed: tuple[tuple[str, str], ...] = ()
@@ -93,7 +96,7 @@ class AuditReport:
         }
 
 
-_COUNTED = ("tars", "members", "cases", "bytes", "sources")
+_COUNTED = ("tars", "members", "cases", "bytes", "sources", "kept", "not_kept")
 
 
 @dataclass(slots=True)
@@ -120,10 +123,10 @@ class Run:
 
     def report(self) -> AuditReport:
         """Return what was gathered."""
-        tars, members, cases, size, sources = (self.counts[name] for name in _COUNTED)
+        tars, members, cases, size, sources, kept, not_kept = (self.counts[name] for name in _COUNTED)
         return AuditReport(
-            tuple(self.findings), tars, members, cases, size, sources, self.unlisted, self.signature,
-            second_reader=dict(self.second_reader),
+            tuple(self.findings), tars, members, cases, size, sources, kept, not_kept, self.unlisted,
+            self.signature, second_reader=dict(self.second_reader),
         )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from pipeline.audit.document import kind_of, parsed
 from pipeline.audit.files import hashed, lines_of, opened, release_files
+from pipeline.audit.kept import Kept
 from pipeline.audit.report import Run, Spot, failure, reporting
 from pipeline.audit.rereading import Origin, read_again
 from pipeline.audit.schema import schema_faults
@@ -29,6 +30,7 @@ class Chain:
     key: Key
     run: Run
     tell: Callable[[str], None]
+    kept: Kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,7 @@ def audit_sources(name: str, files: Mapping[str, Path], chain: Chain) -> None:
             place = places.pop(line["case"], None)
             if line["kind"] == "case":
                 chain.tell(f"{line['task']}: sources of {line['case']}")
+                chain.kept.compare(line, chain.run, here)
                 with reporting(here, "ingest"):
                     planned = _planned_at(plan, place)
                     _audit_case_sources(line, planned, chain, here)
