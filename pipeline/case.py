@@ -26,7 +26,7 @@ from pipeline.io.ruleset import canonical_form
 from pipeline.io.source import read_refs
 from pipeline.io.workspace import Workspace, keep_pictures, open_workspace
 from pipeline.model.deid import Policy
-from pipeline.model.errors import CurationError, ExposureError, LabelError, SourceError
+from pipeline.model.errors import CurationError, ExposureError, GeometryError, LabelError, SourceError
 from pipeline.model.exposure import Screening
 from pipeline.model.identified import Identified, Key, source_token
 from pipeline.model.plan import CasePlan, LabelSource
@@ -66,7 +66,7 @@ LABEL = "label"
 BRAIN_MASK, ATLAS = "brain_mask", "atlas"
 """What they call what a curator gives where the rules ask for it."""
 
-_DECIDES = ("name", "quantity", "values", "scale", "geometry", "padding", "registration")
+_DECIDES = ("name", "quantity", "values", "scale", "geometry", "padding", "outliers", "registration")
 """What of a channel's rules decides its voxels, once its series is chosen."""
 
 _EXTRAS = ("rapidocr", "onnxruntime", "pydeface")
@@ -386,7 +386,9 @@ def _let_slices_in(order: Order, channel: Channel, journal: Journal) -> LetIn:
 
 def _convert(slices: Sequence[Dataset], channel: Channel) -> Step[Volume]:
     measure = quantify(slices, channel.quantity, values=channel.values or "rescale")
-    return convert(slices, measure, geometry=channel.geometry, padding=channel.padding)
+    return convert(
+        slices, measure, geometry=channel.geometry, padding=channel.padding, outliers=channel.outliers
+    )
 
 
 def _let_label_in(order: Order, source: LabelSource, journal: Journal) -> LetIn:
@@ -419,10 +421,23 @@ def _read_file(order: Order, channel: Channel, journal: Journal) -> Volume:
 
 
 def wanted_slices(datasets: Sequence[Dataset], frames: Sequence[tuple[int, int]]) -> Sequence[Dataset]:
-    """Return the slices of a volume: the datasets, or the named frames of those that hold several."""
+    """Return the slices of a volume: the datasets, or the named frames of those that hold several.
+
+    Raises
+    ------
+    GeometryError
+        layout-missing, where an image holds fewer slices than before the door: what tells of them did not pass it.
+    """
     if not frames:
         return datasets
     unfolded = [unfold(dataset) for dataset in datasets]
+    if any(frame >= len(unfolded[file]) for file, frame in frames):
+        raise GeometryError(
+            "layout-missing",
+            wanted="the slices that were indexed",
+            found="fewer, de-identified",
+            where="unfold",
+        )
     return [unfolded[file][frame] for file, frame in frames]
 
 

@@ -28,7 +28,7 @@ from pipeline.io.source import (
 )  # fmt: skip
 from pipeline.io.workspace import Workspace
 from pipeline.model.errors import CurationError, SelectionError, UsageError, fate_of
-from pipeline.model.series import Facts, Fate, Kind, SourceFile, SourceRef
+from pipeline.model.series import Facts, Fate, Kind, SourceFile, SourceRef, listed
 from pipeline.processes import Asked, Processes
 from pipeline.stages.unfold import READING_ERRORS, unfold
 
@@ -267,7 +267,7 @@ def _instance(file: SourceFile, content: bytes) -> SourceFile:
 
 def _holds_several(file: SourceFile) -> bool:
     """Whether an image may hold several slices: frames, a mosaic or a grid."""
-    words = file.facts.get("ImageType", ())
+    words = listed(file.facts.get("ImageType"))
     is_several = file.facts.get("NumberOfFrames", 1) != 1 or "PixelSpacing" not in file.facts
     return (
         file.kind is Kind.IMAGE

@@ -25,7 +25,11 @@ from pydicom.uid import (
 TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 CLASSIC = {"CT": CTImageStorage, "MR": MRImageStorage, "PT": PositronEmissionTomographyImageStorage}
 ENHANCED = {"CT": EnhancedCTImageStorage, "MR": EnhancedMRImageStorage, "PT": EnhancedPETImageStorage}
-FRAME_TYPES = {"CT": "CTImageFrameTypeSequence", "MR": "MRImageFrameTypeSequence", "PT": "PETFrameTypeSequence"}
+FRAME_TYPES = {
+    "CT": "CTImageFrameTypeSequence",
+    "MR": "MRImageFrameTypeSequence",
+    "PT": "PETFrameTypeSequence",
+}
 
 
 def smooth(columns: int = 8, rows: int = 7, slices: int = 10) -> npt.NDArray[np.uint16]:

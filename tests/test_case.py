@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from scanned import Scan, mosaic
 
 from pipeline import case
 from pipeline.case import Orders, Request, entry_of
@@ -14,7 +15,7 @@ from pipeline.demo import make
 from pipeline.index import index
 from pipeline.io.document import read_line_at
 from pipeline.io.workspace import Workspace, create
-from pipeline.model.errors import SourceError
+from pipeline.model.errors import GeometryError, SourceError
 from pipeline.model.plan import CasePlan
 from pipeline.model.record import Finished, Refusal
 from pipeline.model.rules import TaskRules
@@ -141,6 +142,15 @@ def test_the_order_holds_the_rules_that_were_planned(workspace: Workspace, reque
         Orders.of(workspace, order(workspace, request_).rules).order(CasePlan.from_json(line)).plan.case
         == request_.case
     )
+
+
+def test_an_image_that_holds_fewer_slices_behind_the_door_is_refused() -> None:
+    tiled = mosaic(Scan(modality="MR", intercept=0))
+    assert len(case.wanted_slices([tiled], [(0, 9), (0, 0)])) == 2
+    del tiled.ImageType
+    with pytest.raises(GeometryError) as refusal:
+        case.wanted_slices([tiled], [(0, 0), (0, 9)])
+    assert refusal.value.code == "layout-missing"
 
 
 def test_a_workspace_that_is_none_refuses(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from pathlib import Path
 import numpy as np
 from pydicom.dataset import Dataset
 
+from pipeline.case import part_facts, wanted_slices
 from pipeline.export import KEPT
 from pipeline.facegate import guard_faces
 from pipeline.index import _line
@@ -47,10 +48,9 @@ from pipeline.stages.face import said_part
 from pipeline.stages.ingest import ingest
 from pipeline.stages.orient import orient
 from pipeline.stages.quantify import quantity_of
-from pipeline.case import part_facts, wanted_slices
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
-from scanned import Scan, encoded, grid, mosaic, smooth  # noqa: E402
+from scanned import Scan, encoded, grid, mosaic, smooth
 
 MEMORY_BYTES = 3 * 2**30
 """Address space of this process: a bomb fails instead of taking the machine with it."""
@@ -90,7 +90,8 @@ class Node:
 LONG = ("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV")
 """Representations with four bytes of length."""
 
-VRS = (*LONG, *"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split(), "??", "\0\0", "ZZ")
+VRS = (*LONG, *"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split(), "??", "\0\0", "ZZ")  # noqa: SIM905
+"""Representations that there are, and some that there are not."""
 
 
 def _item(nodes: Sequence[Node]) -> bytes:
@@ -165,8 +166,12 @@ def picked(image: Image, dice: random.Random) -> tuple[list[Node], int]:
     return level, place
 
 
-ODD = (b"", b" ", b"0", b"-0", b"1e300", b"-1e-300 ", b"NaN", b"inf ", b"1\\2\\3\\4", b"\\", b"\\\\", b"\xff\xff", b"\0\0",
-       b"99999999999999999999", b"0.1", b"-5", b"\x1b$B", b"A" * 70, b"DOE^JANE", b"1.2.3", b"\x01\0\0\0\0\0\0\x80")  # fmt: skip
+ODD = (
+    b"", b" ", b"0", b"-0", b"1e300", b"-1e-300 ", b"NaN", b"inf ", b"1\\2\\3\\4", b"\\", b"\\\\", b"\xff\xff",
+    b"99999999999999999999", b"0.1", b"-5", b"\x1b$B", b"A" * 70, b"DOE^JANE", b"1.2.3", b"\x01\0\0\0\0\0\0\x80",
+    b"\0\0", b"9" * 400,
+)  # fmt: skip
+"""Values that elements should not have."""
 
 
 def flip(image: Image, dice: random.Random) -> None:
@@ -212,7 +217,9 @@ def retag(image: Image, dice: random.Random) -> None:
     """Give an element another tag, one bit off or that of another."""
     level, place = picked(image, dice)
     other, there = picked(image, dice)
-    level[place].tag = level[place].tag ^ (1 << dice.randrange(32)) if dice.random() < 0.5 else other[there].tag
+    level[place].tag = (
+        level[place].tag ^ (1 << dice.randrange(32)) if dice.random() < 0.5 else other[there].tag
+    )
 
 
 def represent(image: Image, dice: random.Random) -> None:
@@ -343,7 +350,11 @@ def all_series() -> list[Series]:
     points = [one for scan in dynamic for one in scan.classic()]
     for number, one in enumerate(points):
         one.SOPInstanceUID, one.InstanceNumber = f"1.2.826.3.{number + 1}", number + 1
-    weighted = [one for b in (0, 1000) for one in Scan(few + b // 9, "MR", intercept=0, elements={"DiffusionBValue": b}).classic()]
+    weighted = [
+        one
+        for b in (0, 1000)
+        for one in Scan(few + b // 9, "MR", intercept=0, elements={"DiffusionBValue": b}).classic()
+    ]
     for number, one in enumerate(weighted):
         one.SOPInstanceUID = f"1.2.826.4.{number + 1}"
     mr = Scan(few, "MR", intercept=0)
@@ -471,13 +482,17 @@ def main() -> int:
         begun = time.perf_counter()
         signal.alarm(SECONDS)
         try:
-            how, codes = tried(series, dice, cleaned)
+            _, codes = tried(series, dice, cleaned)
         except BaseException as fault:
             if not asked.go_on or isinstance(fault, KeyboardInterrupt):
                 print(f"seed {seed}, {series.name}", file=sys.stderr)
                 raise
             wrong[f"{type(fault).__name__}: {str(fault)[:60]}"] += 1
-            print(f"seed {seed}, {series.name}: {type(fault).__name__} {str(fault)[:80]}", file=sys.stderr, flush=True)
+            print(
+                f"seed {seed}, {series.name}: {type(fault).__name__} {str(fault)[:80]}",
+                file=sys.stderr,
+                flush=True,
+            )
             continue
         finally:
             signal.alarm(0)

@@ -7,6 +7,7 @@ import warnings
 import zlib
 from dataclasses import dataclass
 from io import BytesIO
+from math import prod
 from typing import Any
 
 import pydicom
@@ -162,7 +163,9 @@ def _code(dataset: Dataset, facts: Facts) -> str | None:
         return "dicomdir"
     if (sop_class + ".").startswith(_SECONDARY_CAPTURE + ".") or sop_class == _ENHANCED_COLOUR:
         return "derived-screen"
-    if not sop_class:
+    is_grey = str(facts.get("PhotometricInterpretation", "")).startswith("MONOCHROME")
+    if not sop_class or (is_grey and facts.get("SamplesPerPixel", 1) != 1):
+        # PS3.3 C.7.6.3.1.2: grey has one sample. A damaged number would let a slice pass for a screen shot.
         return "unreadable"
     _refuse_parts_missing(dataset, _kind(facts))
     return "not-an-image" if _kind(facts) is Kind.OTHER else None
@@ -181,6 +184,10 @@ def _refuse_parts_missing(dataset: Dataset, kind: Kind) -> None:
         _refuse_short_pixels(dataset)
 
 
+_LARGEST_US = 2**16 - 1
+"""Of the representation that matrix, samples and bits have (PS3.6)."""
+
+
 def _refuse_short_pixels(dataset: Dataset) -> None:
     """Refuse pixel data shorter than the header says: the file was cut (PS3.5 8)."""
     if "PixelData" not in dataset:
@@ -191,8 +198,11 @@ def _refuse_short_pixels(dataset: Dataset) -> None:
         if not dataset.PixelData:
             raise SourceError("truncated", wanted="encoded frames", found="none")
         return
-    bits = dataset.Rows * dataset.Columns * dataset.get("SamplesPerPixel", 1) * dataset.BitsAllocated
-    wanted = (bits * int(dataset.get("NumberOfFrames", 1) or 1) + 7) // 8
+    numbers = [dataset.Rows, dataset.Columns, dataset.get("SamplesPerPixel", 1), dataset.BitsAllocated]
+    if not all(isinstance(number, int) and 0 <= number <= _LARGEST_US for number in numbers):
+        # A damaged element may hold text or a list, which times a matrix would fill the memory.
+        raise SourceError("unreadable", wanted="a matrix in whole numbers", found="something else")
+    wanted = (prod(numbers) * int(dataset.get("NumberOfFrames", 1) or 1) + 7) // 8
     if len(dataset.PixelData) < wanted:
         raise SourceError("truncated", wanted=f"{wanted} bytes of pixels", found=f"{len(dataset.PixelData)}")
 

@@ -198,6 +198,13 @@ _FAULTS = (
         "Check rescale slope and intercept with the site.",
     ),
     Fault(
+        "slice-outlier",
+        "One or a few slices say otherwise than all the others how stored numbers become values, or where they lie, "
+        "and their voxels do not bear it out: a damaged header would look so.",
+        "Fetch the slice named again. If the scanner wrote it so, say `outliers: {treatment: keep, why: ...}` in the "
+        "channel's rules.",
+    ),
+    Fault(
         "rescale-missing",
         "Without rescale slope and intercept the stored numbers are not what they should measure.",
         "Ask for the original series.",

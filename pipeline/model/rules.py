@@ -211,6 +211,13 @@ class Padding(Rule):
     why: str = Field(min_length=10, description="Why the padding is not kept.")
 
 
+class Outliers(Rule):
+    """A few slices whose rescale, sign, bits or SliceLocation differ from all the others' count as they are written."""
+
+    treatment: Literal["keep"]
+    why: str = Field(min_length=10, description="Why such a slice is no damaged one.")
+
+
 class Source(Rule):
     """Images that are no longer DICOM: what they are, and what of their paths names the subject."""
 
@@ -267,6 +274,11 @@ class Channel(Rule):
     )
     padding: Padding | None = Field(
         None, description="What voxels marked by PixelPaddingValue become; None: they keep their value."
+    )
+    outliers: Outliers | None = Field(
+        None,
+        description="Take a slice that says otherwise than all the others how its values are made; None: it is "
+        "refused unless its voxels bear it out.",
     )
     window: Annotated[tuple[Number, Number], AfterValidator(_is_range)] | None = Field(
         None,
@@ -518,8 +530,12 @@ class TaskRules(Rule):
             raise ValueError("wanted file and volume only with source: they are not asked of DICOM")
         if self.source is not None and asked - set(FILE_KEYWORDS):
             raise ValueError(f"wanted only {', '.join(FILE_KEYWORDS)} of files that are no longer DICOM")
-        if self.source is not None and any(c.values or c.geometry or c.padding for c in self.channels):
-            raise ValueError("wanted no values, no geometry and no padding of files that are no longer DICOM")
+        if self.source is not None and any(
+            c.values or c.geometry or c.padding or c.outliers for c in self.channels
+        ):
+            raise ValueError(
+                "wanted no values, no geometry, no padding and no outliers of files that are no longer DICOM"
+            )
         return self
 
     @model_validator(mode="after")

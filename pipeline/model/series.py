@@ -11,6 +11,13 @@ Facts: TypeAlias = "Mapping[str, Any]"
 """DICOM keyword -> text, number or list of them, as `io.dicom.read_facts` takes them from a header."""
 
 
+def listed(value: object) -> list[object]:
+    """Return a fact as a list: its values, the one value, or none. A damaged element may hold any kind of value."""
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        return value if isinstance(value, list) else list(value)
+    return [] if value is None else [value]
+
+
 class Kind(StrEnum):
     """What a source file is to us."""
 

@@ -35,6 +35,7 @@ DECODING_ERRORS: Final = (
     LookupError,
     MemoryError,
     NotImplementedError,
+    OverflowError,
     RuntimeError,
     TypeError,
     ValueError,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,11 +19,12 @@ from pydicom.pixels.processing import apply_modality_lut
 from pydicom.uid import UID
 
 from pipeline.model.codestream import is_irreversible
-from pipeline.model.errors import GeometryError, IntensityError, SourceError
+from pipeline.model.errors import CurationError, GeometryError, IntensityError, SourceError
 from pipeline.model.evenstack import EvenStack, Place, Vector, even_stack
 from pipeline.model.loosestack import LooseStack, loose_stack, straighten
+from pipeline.model.outlier import bears_out, odd_ones, stray
 from pipeline.model.record import Json, Note, Step, decimal, decimals
-from pipeline.model.rules import Geometry, Padding
+from pipeline.model.rules import Geometry, Outliers, Padding
 from pipeline.model.syntax import DECODERS, DECODING_ERRORS, LOSSY_SYNTAXES, PERHAPS_LOSSY_SYNTAXES
 from pipeline.model.volume import Linear, Lookup, Measure, Quantity, Volume
 
@@ -71,6 +72,7 @@ def convert(
     *,
     geometry: Geometry | None = None,
     padding: Padding | None = None,
+    outliers: Outliers | None = None,
 ) -> Step[Volume]:
     """Stack single-frame images by their position along the normal, in their true values.
 
@@ -89,6 +91,9 @@ def convert(
         What is interpolated where the slices make no even, untilted stack; None: nothing, they are refused.
     padding
         What the voxels become that each slice's PixelPaddingValue marks; None: they keep their value.
+    outliers
+        Why a few slices whose header differs from all the others' count as they are written; None: only where
+        their voxels bear that out.
 
     Returns
     -------
@@ -104,7 +109,8 @@ def convert(
         If the slices are not one even, untilted stack of at least two equal grids, each at its own place, nor
         one that the rule lets become one.
     IntensityError
-        If the pixels are not grayscale, the rescale is missing or not usable, or a value is not finite.
+        If the pixels are not grayscale, the rescale is missing or not usable, a value is not finite, or one or a
+        few slices say otherwise than all the others how values are made, which their voxels do not bear out.
     SourceError
         If pixel data cannot be decoded.
     """
@@ -120,6 +126,8 @@ def convert(
     if padding is not None:
         pads = [_padding(dataset, padding) for dataset in in_order]
         rescales = [replace(rescale, padding=pad) for rescale, pad in zip(rescales, pads, strict=True)]
+    ordered = _Ordered(in_order, stored, rescales)
+    odd = _outliers(ordered, stack, outliers)
     placed = _placed(_true_values(stored, rescales), stack)
     facts: dict[str, Json] = {
         "quantity": measure.quantity.value,
@@ -129,6 +137,7 @@ def convert(
         **placed.note.facts,
         "rescale": _rescale_facts(rescales),
         **_padding_facts(stored, rescales, padding),
+        **odd,
         **_storage_facts(in_order, stored),
     }
     return Step(Volume(placed.value, stack.affine, measure.quantity), Note("convert", facts))
@@ -208,7 +217,7 @@ def _whole(dataset: Dataset, keyword: str, missing: int) -> int:
     """Return an element as a whole number, or `missing` where it is absent, empty or no such number."""
     try:
         return int(_value(dataset, keyword))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return missing
 
 
@@ -216,7 +225,7 @@ def _number(dataset: Dataset, keyword: str) -> float:
     """Return an element as a number, NaN where it is absent, empty or no such number."""
     try:
         return float(_value(dataset, keyword))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return float("nan")
 
 
@@ -224,7 +233,7 @@ def _numbers(dataset: Dataset, keyword: str, count: int, where: str) -> Vector:
     """Return an element's finite numbers, as many as `count`."""
     try:
         numbers = np.array(_value(dataset, keyword), dtype=np.float64).reshape(-1)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         numbers = np.empty(0)
     if numbers.size != count or not np.isfinite(numbers).all():
         wanted = f"{count} finite numbers in {keyword}"
@@ -310,6 +319,82 @@ def _padding_facts(
     return {
         "padding": {"becomes": becomes, "voxels": sum(counts), "marked_slices": len(counts), "why": rule.why}
     }
+
+
+_READ_BY = ("PixelRepresentation", "BitsStored", "HighBit")
+"""What of a header says which whole numbers the pixel data are."""
+
+
+def _table(lut: Dataset) -> tuple[str, bytes]:
+    """Return what a Modality LUT makes of which numbers, to compare."""
+    data = _value(lut, "LUTData")
+    return str(_value(lut, "LUTDescriptor")), data if isinstance(data, bytes) else repr(data).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class _Ordered:
+    """The slices along the normal, their stored numbers, and how these become values."""
+
+    datasets: Sequence[Dataset]
+    stored: Sequence[Pixels]
+    rescales: Sequence[_Rescale]
+
+    def values(self, k: int) -> npt.NDArray[np.float64]:
+        return _values(self.stored[k], self.rescales[k], _where(k))
+
+    def said(self, k: int) -> Hashable:
+        """Return all of a slice's header that makes its values of its pixel data."""
+        rescale, dataset = self.rescales[k], self.datasets[k]
+        lut = None if rescale.lut is None else _table(rescale.lut.ModalityLUTSequence[0])
+        return rescale.scale, rescale.padding, lut, *(_whole(dataset, keyword, -1) for keyword in _READ_BY)
+
+    def as_usual(self, k: int, usual: int) -> npt.NDArray[np.float64]:
+        """Return a slice's values if its header said what another one does."""
+        dataset = Dataset(dict(self.datasets[k].items()))
+        dataset.file_meta = self.datasets[k].file_meta
+        for keyword in _READ_BY:
+            dataset[keyword] = self.datasets[usual][keyword]
+        return _values(_stored(dataset, _where(k)), self.rescales[usual], _where(k))
+
+
+def _outliers(slices: _Ordered, stack: EvenStack | LooseStack, rule: Outliers | None) -> dict[str, Json]:
+    """Refuse few slices that differ from all the others without cause; return what the note says of those accepted."""
+    strays = stray(stack.along, _locations(slices.datasets)) if isinstance(stack, EvenStack) else ()
+    odd = odd_ones([slices.said(k) for k in range(len(slices.datasets))])
+    unfounded = [*strays, *(k for k in odd if not _is_founded(slices, k, odd))]
+    if unfounded and rule is None:
+        what = "SliceLocation" if strays else "rescale, sign, bits or padding"
+        raise IntensityError(
+            "slice-outlier",
+            wanted=f"{what} as in all the other slices, or borne out by the voxels",
+            found=f"another in {len(unfounded)} of {len(slices.datasets)}",
+            where=_where(unfounded[0]),
+        )
+    if not odd and not strays:
+        return {}
+    why = {} if rule is None or not unfounded else {"why": rule.why}
+    return {"outliers": {"slices": sorted({*odd, *strays}), "not_borne_out": sorted(unfounded), **why}}
+
+
+def _locations(slices: Sequence[Dataset]) -> Vector:
+    return np.array([_number(dataset, "SliceLocation") for dataset in slices])
+
+
+def _is_founded(slices: _Ordered, k: int, odd: Sequence[int]) -> bool:
+    """Whether an odd slice's header changes nothing, or makes it continue its neighbours as the others' would not."""
+    others = [n for n in range(len(slices.datasets)) if n not in odd]
+    nearest = [
+        max((n for n in others if n < k), default=None),
+        min((n for n in others if n > k), default=None),
+    ]
+    try:
+        usual = slices.as_usual(k, others[0])
+    except CurationError:
+        # Its pixel data can be read in one way only.
+        return True
+    own = slices.values(k)
+    neighbours = [slices.values(n) for n in nearest if n is not None]
+    return np.array_equal(own, usual) or bears_out(own, usual, neighbours)
 
 
 def _stored(dataset: Dataset, where: str) -> Pixels:

@@ -267,6 +267,11 @@ def _conversion(channels: Sequence[Channel]) -> str:
         f" In `{c.name}`, voxels marked as padding become {c.padding.becomes}. Why: {c.padding.why.strip()}"
         for c in channels if c.padding is not None
     )  # fmt: skip
+    mended += "".join(
+        f" In `{c.name}`, a slice whose rescale or bits differ from all the others' counts as it is written. "
+        f"Why: {c.outliers.why.strip()}"
+        for c in channels if c.outliers is not None
+    )  # fmt: skip
     mended += f" In {_listed(mapped)} the Real World Value Mapping makes the values." if mapped else ""
     return text + (f" Values of {_listed(kept)} stay quantities." if kept else "") + mended
 

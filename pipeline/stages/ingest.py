@@ -12,7 +12,8 @@ from math import isfinite, isnan, nan
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.model.series import Facts, Kind, SourceFile, SourceRef, Stack
+from pipeline.model.outlier import odd_ones
+from pipeline.model.series import Facts, Kind, SourceFile, SourceRef, Stack, listed
 
 Places = npt.NDArray[np.float64]
 """Positions along a normal, in mm, in order."""
@@ -97,7 +98,7 @@ def ingest(files: Iterable[SourceFile], elsewhere: Mapping[str, str] | None = No
             set_aside += [(file, "localizer") for file in series]
         else:
             stacks += [_tainted(stack, damaged.codes) for stack in _with_ends(list(_stacks(series)))]
-    return Grouping(stacks, labels, tables, set_aside)
+    return Grouping(_with_strays(stacks), labels, tables, set_aside)
 
 
 def judged(files: Iterable[SourceFile]) -> Iterator[tuple[SourceFile, str | None]]:
@@ -117,9 +118,10 @@ class Damage:
     codes: dict[str, str] = field(default_factory=dict)
 
     def meet(self, file: SourceFile) -> None:
-        """Note a file that may have been a slice and cannot be read."""
-        if file.code in _DAMAGED:
-            self.codes.setdefault(file.text("SeriesInstanceUID") or _folder(file), file.code)
+        """Note a file that may have been a slice and cannot be read, or lost another name than its series'."""
+        code = file.code or _reason(file)
+        if code in _DAMAGED or (code == "missing-identifier" and file.text("SeriesInstanceUID")):
+            self.codes.setdefault(file.text("SeriesInstanceUID") or _folder(file), code)
 
 
 def _folder(file: SourceFile) -> str:
@@ -156,7 +158,7 @@ def _reason(file: SourceFile) -> str | None:
         return "missing-identifier"
     if file.kind is not Kind.IMAGE:
         return None
-    words = [str(word).upper() for word in _listed(file.facts.get("ImageType"))]
+    words = [str(word).upper() for word in listed(file.facts.get("ImageType"))]
     is_named = _LOCALIZER_NAMES.search(file.text("SeriesDescription"))
     if is_named or any(mark in word for word in words for mark in _LOCALIZER_WORDS):
         return "localizer"
@@ -197,6 +199,33 @@ def _with_ends(stacks: Sequence[Stack]) -> Sequence[Stack]:
     ]
 
 
+_OF_ONE_SERIES = (
+    "FrameOfReferenceUID", "SeriesNumber", "SeriesDescription", "Modality", "Rows", "Columns", "SOPClassUID",
+)  # fmt: skip
+"""What slices of one series share, beside the UIDs and the patient's ID that name it."""
+
+
+def _with_strays(stacks: Sequence[Stack]) -> list[Stack]:
+    """Return all stacks; one whose next slice names another series, study or patient, alone, is refused.
+
+    Such a slice is all that its series holds, and shares everything else with the stack: one of its names is damaged.
+    """
+    strays: dict[Hashable, list[Stack]] = defaultdict(list)
+    for stack in stacks:
+        if len(stack.files) == 1 and stack.files[0].text("FrameOfReferenceUID"):
+            strays[_alike_in(stack)].append(stack)
+    return [
+        replace(stack, code="mixed-grids")
+        if stack.code is None and any(_continues(one, stack) for one in strays.get(_alike_in(stack), ()))
+        else stack
+        for stack in stacks
+    ]
+
+
+def _alike_in(stack: Stack) -> Hashable:
+    return (stack.task, *(str(stack.facts.get(keyword)) for keyword in _OF_ONE_SERIES))
+
+
 def _continues(lone: Stack, stack: Stack) -> bool:
     """Whether a lone slice lies where the next one of a stack would."""
     step = stack.facts.get("slice_step_mm")
@@ -211,10 +240,6 @@ def _continues(lone: Stack, stack: Stack) -> bool:
         lone.facts.get(name) == stack.facts.get(name) for name in ("Rows", "Columns", "SOPClassUID")
     )
     return is_alike and abs(beyond - step) < step / 2 + POSITION_TOLERANCE_MM
-
-
-def _listed(value: object) -> list[object]:
-    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def _by_series(images: Iterable[SourceFile]) -> Iterable[list[SourceFile]]:
@@ -275,8 +300,10 @@ def _alike(series: Sequence[SourceFile]) -> Iterable[list[SourceFile]]:
 
 def _kind_key(file: SourceFile) -> Hashable:
     # As text: a damaged element may hold several values, or NaN, which differs from itself.
-    names = ("Rows", "Columns", "EchoNumbers", "EchoTime", "SOPClassUID", "ComplexImageComponent")
-    kind = _listed(file.facts.get("ImageType"))
+    names = (
+        "Rows", "Columns", "EchoNumbers", "EchoTime", "SOPClassUID", "ComplexImageComponent", "Modality", "Units",
+    )  # fmt: skip
+    kind = listed(file.facts.get("ImageType"))
     # PS3.3 C.8.2.1.1.1: in CT, what follows the third value is the maker's own. GE marks slices that were made
     # of several rotations there, and they lie beside others in one volume.
     told = kind[:3] if file.facts.get("Modality") == "CT" else kind
@@ -296,9 +323,9 @@ def _plane_numbers(facts: Facts) -> tuple[float, ...]:
 
 def _numbers(value: object, count: int) -> tuple[float, ...]:
     # Plain numbers, not arrays: this is asked of every slice, and arrays so small cost ten times as much.
-    listed = _listed(value)
-    numbers = tuple(float(item) for item in listed if isinstance(item, (int, float)) and isfinite(item))
-    return numbers if len(numbers) == len(listed) == count else (nan,) * count
+    items = listed(value)
+    numbers = tuple(float(item) for item in items if isinstance(item, (int, float)) and isfinite(item))
+    return numbers if len(numbers) == len(items) == count else (nan,) * count
 
 
 def _is_near(first: Sequence[float], second: Sequence[float]) -> bool:
@@ -394,8 +421,18 @@ def _phases(group: Sequence[SourceFile]) -> list[list[SourceFile]]:
         seen[place] += 1
     moments = {(_place_number(file.facts), file.facts["TriggerTime"]) for file in group}
     said = {file.text("CardiacNumberOfImages") for file in group}
-    is_told = said == {str(len(phases))} and len(moments) == len(group)
+    is_told = (
+        said == {str(len(phases))} and len(moments) == len(group) and not _is_odd_somewhere(phases.values())
+    )
     return list(phases.values()) if is_told else [list(group)]
+
+
+def _is_odd_somewhere(phases: Iterable[Sequence[SourceFile]]) -> bool:
+    """Whether instances are numbered otherwise at a few positions than at all others: there, one number is wrong."""
+    numbers: dict[object, list[int]] = defaultdict(list)
+    for file in (file for phase in phases for file in phase):
+        numbers[_place_number(file.facts)].append(_instance_number(file.facts))
+    return bool(odd_ones([tuple(np.argsort(one, kind="stable").tolist()) for one in numbers.values()]))
 
 
 def _by_dimensions(group: Sequence[SourceFile]) -> list[list[SourceFile]]:
@@ -403,26 +440,26 @@ def _by_dimensions(group: Sequence[SourceFile]) -> list[list[SourceFile]]:
 
     A dimension that has one value at each position follows the position; the others name the volume.
     """
-    values = [_listed(file.facts.get("DimensionIndexValues")) for file in group]
-    if len({len(listed) for listed in values}) > 1 or not values[0]:
+    values = [listed(file.facts.get("DimensionIndexValues")) for file in group]
+    if len({len(one) for one in values}) > 1 or not values[0]:
         return [list(group)]
     places = [_place_number(file.facts) for file in group]
     named = [
         number
         for number in range(len(values[0]))
-        if len({(place, str(listed[number])) for place, listed in zip(places, values, strict=True)})
+        if len({(place, str(one[number])) for place, one in zip(places, values, strict=True)})
         > len(set(places))
     ]
     parts: dict[Hashable, list[SourceFile]] = defaultdict(list)
-    for file, listed in zip(group, values, strict=True):
-        parts[tuple(str(listed[number]) for number in named)].append(file)
+    for file, one in zip(group, values, strict=True):
+        parts[tuple(str(one[number]) for number in named)].append(file)
     return list(parts.values())
 
 
 def _place_number(facts: Facts) -> object:
-    """Return a number that slices at one position share; None where there is no position."""
-    place = distance_along_normal(facts)
-    return None if np.isnan(place) else round(place / POSITION_TOLERANCE_MM)
+    """Return a number that slices at one position share; None where there is no position, or none that is finite."""
+    place = distance_along_normal(facts) / POSITION_TOLERANCE_MM
+    return round(place) if isfinite(place) else None
 
 
 def _repeats(group: Sequence[SourceFile]) -> list[list[SourceFile]]:
@@ -431,7 +468,7 @@ def _repeats(group: Sequence[SourceFile]) -> list[list[SourceFile]]:
     The n-th instance of each position, counted by InstanceNumber, is of the n-th time point; only where every
     position has as many as NumberOfTemporalPositions says (PS3.3 C.8.13.5.1).
     """
-    if any(np.isnan(distance_along_normal(file.facts)) for file in group):
+    if any(_place_number(file.facts) is None for file in group):
         return [list(group)]
     ordered = sorted(group, key=lambda file: _instance_number(file.facts))
     seen: Counter[object] = Counter()
@@ -441,7 +478,18 @@ def _repeats(group: Sequence[SourceFile]) -> list[list[SourceFile]]:
         repeats[seen[place]].append(file)
         seen[place] += 1
     said = {file.text("NumberOfTemporalPositions") for file in group}
-    return list(repeats.values()) if said == {str(len(repeats))} else [list(group)]
+    is_told = said == {str(len(repeats))} and _are_counted_through(list(repeats.values()))
+    return list(repeats.values()) if is_told else [list(group)]
+
+
+def _are_counted_through(parts: Sequence[Sequence[SourceFile]]) -> bool:
+    """Whether instances are numbered volume by volume, or position by position: else one number is wrong."""
+    if len({len(part) for part in parts}) > 1:
+        return False
+    by_place = [sorted(part, key=lambda file: distance_along_normal(file.facts)) for part in parts]
+    rows = [[_instance_number(file.facts) for file in part] for part in by_place]
+    columns = sorted(zip(*rows, strict=True))
+    return any(all(max(a) < min(b) for a, b in pairwise(runs)) for runs in (rows, columns))
 
 
 def _instance_number(facts: Facts) -> int:

@@ -11,7 +11,7 @@ from pydicom import Dataset
 
 from pipeline.model.errors import IntensityError
 from pipeline.model.record import Json, decimal
-from pipeline.model.series import Facts
+from pipeline.model.series import Facts, listed
 from pipeline.model.syntax import DECODING_ERRORS
 from pipeline.model.volume import Linear, Lookup, Measure, Quantity
 
@@ -45,7 +45,7 @@ def quantity_of(facts: Facts) -> tuple[Quantity, str]:
         units = str(facts.get("Units", "")).upper()
         known = PET_UNITS.get(units, Quantity.ARBITRARY)
         return known, f"Units {units if units in PET_UNITS else 'neither BQML nor GML'}"
-    words = {str(word).upper() for word in facts.get("ImageType", ())}
+    words = {str(word).upper() for word in listed(facts.get("ImageType"))}
     for word, quantity in MAPS.items():
         if word in words:
             return quantity, f"ImageType {word}"
@@ -109,7 +109,7 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
 def _number(dataset: Dataset, keyword: str) -> float:
     try:
         return float(_value(dataset, keyword))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return float("nan")
 
 
@@ -162,6 +162,8 @@ def _suv_missing(wanted: str) -> IntensityError:
 
 def _suv_factor(slices: Sequence[Dataset]) -> float:
     """Return grams of body per Bq of the dose that is left when the scan begins (PS3.3 C.8.9.1.1.11)."""
+    if len({_suv_sources(one) for one in slices}) > 1:
+        raise _suv_missing("the same weight, dose, half-life and injection in all slices")
     first = slices[0]
     corrected = {str(word) for word in _value(first, "CorrectedImage") or ()}
     if not {"ATTN", "DECY"} <= corrected:
@@ -174,6 +176,17 @@ def _suv_factor(slices: Sequence[Dataset]) -> float:
     if correction not in ("START", "ADMIN"):
         raise _suv_missing("DecayCorrection START or ADMIN")
     return weight * GRAMS / (dose * (1.0 if correction == "ADMIN" else _left(slices, drug)))
+
+
+def _suv_sources(dataset: Dataset) -> tuple[str, ...]:
+    """Return all that the factor is made of, as text, but the times of the scan."""
+    drug = next(iter(_value(dataset, "RadiopharmaceuticalInformationSequence") or ()), Dataset())
+    own = ("PatientWeight", "DecayCorrection", "CorrectedImage", "SeriesDate", "SeriesTime")
+    given = (
+        "RadionuclideTotalDose", "RadionuclideHalfLife", "RadiopharmaceuticalStartDateTime",
+        "RadiopharmaceuticalStartTime",
+    )  # fmt: skip
+    return (*(str(_value(dataset, name)) for name in own), *(str(_value(drug, name)) for name in given))
 
 
 def _left(slices: Sequence[Dataset], drug: Dataset) -> float:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from math import isqrt
+from math import isqrt, prod
 from typing import Any
 
 import numpy as np
@@ -176,7 +176,7 @@ def _value(dataset: Dataset, keyword: str) -> Any:
 def _whole(value: object, missing: int) -> int:
     try:
         return int(value)  # type: ignore[call-overload, no-any-return]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return missing
 
 
@@ -279,6 +279,10 @@ def _undecodable(wanted: str, found: str) -> SourceError:
     return SourceError("undecodable", wanted=wanted, found=found, where="unfold")
 
 
+_FRAME_SIZE = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")
+"""Their product is the size of a frame that is not compressed, in bits."""
+
+
 def _frame_pixels(dataset: Dataset, count: int) -> Sequence[bytes]:
     """Return the pixel data of each frame, encapsulated one by one where they are compressed."""
     try:
@@ -287,7 +291,8 @@ def _frame_pixels(dataset: Dataset, count: int) -> Sequence[bytes]:
             compressed = list(generate_frames(pixels, number_of_frames=count))
             frames = [encapsulate([frame]) for frame in compressed]
         else:
-            bits = dataset.Rows * dataset.Columns * dataset.SamplesPerPixel * dataset.BitsAllocated
+            # Where one is no number, the product of the four could fill the memory.
+            bits = prod(int(dataset[keyword].value) for keyword in _FRAME_SIZE)
             size = bits // 8
             frames = [pixels[begin : begin + size] for begin in range(0, size * count, size)]
             frames = [frame for frame in frames if len(frame) == size and bits % 8 == 0]
@@ -380,7 +385,7 @@ def _floats(value: Any, count: int) -> Numbers:
     """Return `count` numbers; NaN, so that no comparison holds, where they are not that."""
     try:
         numbers = np.array([float(item) for item in _listed(value)])
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         numbers = np.empty(0)
     return numbers if numbers.size == count else np.full(count, np.nan)
 

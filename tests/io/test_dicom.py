@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
@@ -322,6 +323,22 @@ def test_an_image_that_lacks_what_sizes_its_pixels_is_refused(keyword: str) -> N
     del dataset[keyword]
 
     assert outcome(to_bytes(dataset)) in ("truncated", "unreadable")
+
+
+@pytest.mark.parametrize("keyword", ["Rows", "Columns", "BitsAllocated"])
+@pytest.mark.parametrize("value", ["12", ["1", "2"]])
+def test_a_matrix_of_text_is_refused_before_it_is_multiplied(keyword: str, value: object) -> None:
+    dataset = image()
+    dataset[keyword] = DataElement(keyword, "LO", value)
+    assert outcome(to_bytes(dataset)) == "unreadable"
+
+
+def test_grey_with_three_samples_is_damaged_and_no_screen_shot() -> None:
+    dataset = encapsulated()
+    dataset.SamplesPerPixel = 3
+    found = outcome(to_bytes(dataset))
+
+    assert isinstance(found, Header) and found.code == "unreadable"
 
 
 def test_a_class_of_several_values_is_refused() -> None:

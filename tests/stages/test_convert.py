@@ -20,7 +20,7 @@ from pydicom.misc import is_dicom
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
 from pipeline.model.errors import CurationError
-from pipeline.model.rules import Padding
+from pipeline.model.rules import Outliers, Padding
 from pipeline.model.volume import Linear, Lookup, Measure, Quantity, axis_codes, corner_distance
 from pipeline.stages.convert import convert
 from pipeline.stages.orient import orient
@@ -392,6 +392,78 @@ def test_padding_is_kept_unless_a_rule_says_what_it_becomes(marks, made):
     assert "padding" not in kept.note.facts
     assert ruled.value.data[:, :, 0].T.ravel().tolist() == made
     assert ruled.note.facts["padding"]["voxels"] == 2 * made.count(-1024)
+
+
+# --- Slices that say otherwise than all the others ------------------------------------------------------------------
+
+
+def alike(count: int = 12, **elements: object) -> list[Dataset]:
+    """Slices of 12 bits that change little from one to the next, as those of a body do."""
+    j, i = np.ogrid[:4, :5]
+    return [
+        one_slice(
+            (-10, -20, 30 + 2 * k), (1900 + 90 * i + 10 * j + 3 * k).astype(np.uint16), BitsStored=12, HighBit=11,
+            RescaleSlope=1, RescaleIntercept=-1024, SliceLocation=2 * k, **elements,
+        )
+        for k in range(count)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("k", [0, 5, 11])
+@pytest.mark.parametrize(
+    "elements",
+    [{"RescaleIntercept": -1025}, {"RescaleSlope": 5}, {"RescaleSlope": 1.1}, {"PixelRepresentation": 1}],
+)
+def test_a_slice_that_alone_makes_its_values_otherwise_is_refused_by_its_place(k, elements):
+    slices = alike()
+    slices[k].update(elements)
+    error = refusal(slices, Quantity.HOUNSFIELD)
+    assert (error.code, error.where) == ("slice-outlier", f"slice {k + 1} along the normal")
+
+
+def test_a_slice_whose_own_rescale_continues_its_neighbours_is_taken():
+    slices, expected = alike(), convert(alike(), Quantity.HOUNSFIELD).value.data
+    halved = (np.frombuffer(slices[5].PixelData, np.uint16) // 2).astype(np.uint16)
+    slices[5].PixelData, slices[5].RescaleSlope = halved.tobytes(), 2
+    made = convert(slices, Quantity.HOUNSFIELD)
+    assert np.abs(made.value.data - expected).max() <= 1
+    assert made.note.facts["outliers"] == {"slices": [5], "not_borne_out": []}
+
+
+def test_a_sign_that_no_stored_number_uses_changes_nothing():
+    slices = alike()
+    for dataset in slices:
+        dataset.PixelData = (np.frombuffer(dataset.PixelData, np.uint16) - 1000).tobytes()
+    expected = convert(slices, Quantity.HOUNSFIELD).value.data
+    slices[3].PixelRepresentation = 1
+    np.testing.assert_array_equal(convert(slices, Quantity.HOUNSFIELD).value.data, expected)
+
+
+def test_a_slice_that_moved_to_the_other_end_is_told_by_its_slice_location():
+    slices = alike()
+    slices[0].ImagePositionPatient = [-10, -20, 30 + 2 * 12]
+    error = refusal(slices, Quantity.HOUNSFIELD)
+    assert (error.code, error.where) == ("slice-outlier", "slice 12 along the normal")
+
+
+def test_a_lut_that_one_slice_has_otherwise_is_refused():
+    slices = alike()
+    for k, dataset in enumerate(slices):
+        lut = Dataset()
+        lut.LUTDescriptor, lut.ModalityLUTType = [4096, 0, 16], "HU"
+        lut["LUTDescriptor"].VR = "US"
+        lut.LUTData = (np.arange(4096, dtype=np.uint16) + (k == 7)).tobytes()
+        lut["LUTData"].VR = "OW"
+        dataset.ModalityLUTSequence = [lut]
+    assert refusal(slices, Quantity.HOUNSFIELD).code == "slice-outlier"
+
+
+def test_a_rule_lets_an_outlier_count_as_it_is_written():
+    slices, why = alike(), "The scanner recalibrated in the middle."
+    slices[5].RescaleIntercept = -1000
+    made = convert(slices, Quantity.HOUNSFIELD, outliers=Outliers(treatment="keep", why=why))
+    assert made.value.data[0, 0, 5] == 1900 + 15 - 1000
+    assert made.note.facts["outliers"] == {"slices": [5], "not_borne_out": [5], "why": why}
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32])

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pipeline.io.ruleset import LoadedRules, load_rules
-from pipeline.model.rules import Criterion, Geometry, HalfTurn, Padding, Resample, TaskRules
+from pipeline.model.rules import Criterion, Geometry, HalfTurn, Outliers, Padding, Resample, TaskRules
 from pipeline.stages.explain import WIDTH, alternatives, explain
 
 RULES = load_rules(None)
@@ -154,6 +154,15 @@ def test_what_padding_becomes_is_told_with_its_reason() -> None:
 
     assert "voxels marked as padding become -1024. Why: The field of view was round." in text
     assert "padding" not in told(RULES["Task03_Liver"])
+
+
+def test_outliers_that_count_are_told_with_their_reason() -> None:
+    rules = RULES["Task03_Liver"].rules
+    outliers = Outliers(treatment="keep", why="The scanner recalibrated midway.")
+    channel = rules.channels[0].model_copy(update={"outliers": outliers})
+    text = " ".join(explain(rules.model_copy(update={"channels": (channel,)})).split())
+
+    assert "counts as it is written. Why: The scanner recalibrated midway." in text
 
 
 def test_measures_are_told_in_words_with_their_units() -> None:

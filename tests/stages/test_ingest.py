@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -181,6 +182,18 @@ def test_time_points_are_told_apart_by_the_order_of_instances() -> None:
     for facts in ({"NumberOfTemporalPositions": 3}, {"NumberOfTemporalPositions": None}):
         silent = [one_slice(one.inside, int(one.inside[1]), **{**one.facts, **facts}) for one in files]
         assert set(stacks_of(silent).values()) == {"duplicate-positions"}
+
+
+@pytest.mark.parametrize("number", [5, 6, 99])
+def test_one_wrong_instance_number_mixes_no_time_points(number: int) -> None:
+    files = [
+        one_slice(f"{t}{z}", z, InstanceNumber=1 + t * 3 + z, NumberOfTemporalPositions=2)
+        for t in range(2)
+        for z in range(3)
+    ]
+    files[1] = one_slice("01", 1, InstanceNumber=number, NumberOfTemporalPositions=2)
+
+    assert set(stacks_of(files).values()) == {"duplicate-positions"}
 
 
 def test_four_slices_at_one_position_are_no_volume() -> None:
@@ -427,6 +440,17 @@ def test_cardiac_phases_with_trigger_times_of_their_own_at_each_slice_are_volume
     assert [stack.code for stack in ingest(beat(4)).stacks] == ["duplicate-positions"]
 
 
+def test_one_wrong_trigger_time_mixes_no_phases() -> None:
+    files = [
+        one_slice(f"p{p}k{k}", 3.0 * k, TriggerTime=33.0 * p, CardiacNumberOfImages=3, InstanceNumber=3 * k + p)
+        for p in range(3) for k in range(4)
+    ]  # fmt: skip
+    assert len(ingest(files).stacks) == 3
+    files[1] = replace(files[1], facts={**files[1].facts, "TriggerTime": 40.0})
+
+    assert set(stacks_of(files).values()) == {"duplicate-positions"}
+
+
 def test_phases_in_percent_of_the_heart_beat_are_volumes() -> None:
     runs = [series(f"{share}", NominalPercentageOfCardiacPhase=share) for share in (35, 75)]
     assert told_apart(*runs) == [({"3"}, None), ({"7"}, None)]
@@ -438,6 +462,8 @@ def test_phases_in_percent_of_the_heart_beat_are_volumes() -> None:
         ("RescaleType", ("", "rad")),
         ("ComplexImageComponent", ("MAGNITUDE", "PHASE")),
         ("EchoTime", (2.4, 4.9)),
+        ("Modality", ("CT", "MR")),
+        ("Units", ("BQML", "GML")),
     ],
 )
 def test_slices_of_another_kind_are_another_volume(keyword: str, values: tuple[Any, Any]) -> None:
@@ -495,3 +521,35 @@ def test_a_last_slice_of_another_kind_does_not_leave_a_shorter_volume_behind(pla
 def test_a_lone_slice_elsewhere_is_nothing_to_a_volume(z: float) -> None:
     stacks = ingest([*series("a"), one_slice("x", z, EchoTime=9.9)]).stacks
     assert {stack.code for stack in stacks if len(stack.files) > 1} == {None}
+
+
+@pytest.mark.parametrize("name", ["SeriesInstanceUID", "StudyInstanceUID", "PatientID"])
+def test_a_last_slice_under_a_damaged_name_does_not_leave_a_shorter_volume_behind(name: str) -> None:
+    shared = {"FrameOfReferenceUID": "1.9", "SeriesNumber": 4}
+    slices = series("a", 5, **shared)
+    slices[4] = one_slice("x", 12.0, **shared, **{name: "9.9"})
+
+    assert {stack.code for stack in ingest(slices).stacks if len(stack.files) > 1} == {"mixed-grids"}
+
+
+@pytest.mark.parametrize(
+    "facts", [{"FrameOfReferenceUID": "1.8"}, {"SeriesNumber": 5}, {"SeriesDescription": "x"}]
+)
+def test_a_lone_slice_of_a_series_of_its_own_is_nothing_to_a_volume(facts: dict[str, Any]) -> None:
+    shared = {"FrameOfReferenceUID": "1.9", "SeriesNumber": 4}
+    other = one_slice("x", 12.0, **{**shared, "SeriesInstanceUID": "9.9", **facts})
+
+    assert {
+        stack.code for stack in ingest([*series("a", **shared), other]).stacks if len(stack.files) > 1
+    } == {None}
+
+
+def test_a_slice_that_lost_a_name_does_not_leave_a_shorter_volume_behind() -> None:
+    assert stacks_of([*series("a"), one_slice("x", 12.0, StudyInstanceUID=None)]) == {
+        "a0 a1 a2 a3": "missing-identifier"
+    }
+
+
+@pytest.mark.parametrize("word", [0.5, 7, "MOSAIC"])
+def test_an_image_type_that_is_no_list_of_words_stops_nothing(word: object) -> None:
+    assert len(ingest(series("a", ImageType=word)).stacks) == 1
