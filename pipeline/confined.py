@@ -3,11 +3,16 @@
 A decoder may crash, a file may be a bomb: the child ends then, never the process that asked, and the answer says how.
 Children come out of a fork server that has imported what they need, so that one is there in some 20 ms; one that ended
 badly is never used again, and a good one is replaced after some calls. A child whose owner died ends by itself.
+
+A child says that it took a call before it begins: one that was killed while it waited is replaced, and no call is to
+blame. Its end is told by the kernel (a pidfd) beside pipe and fork server, because a process that the child left behind
+may hold the pipe open, and a fork server may be gone or stand still.
 """
 
 from __future__ import annotations
 
 import faulthandler
+import math
 import multiprocessing
 import os
 import resource
@@ -16,6 +21,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from multiprocessing.connection import Connection, wait
@@ -33,7 +39,16 @@ _RESERVED = 2**30
 """Bytes of address space, not of memory, that libraries map and hardly touch: 0.7 GiB for one that reads lettering."""
 
 _LAST_WORDS_WITHIN = 5.0
-"""Seconds that a child which is told to end may take."""
+"""Seconds that a child which is told to end may take, and a fork server to tell how one ended."""
+
+_BEGINS_WITHIN = 120.0
+"""Seconds within which a child takes a call; starting one on a machine that is overloaded may take a minute."""
+
+_BEGINNINGS = 3
+"""How many children in a row may be lost before they take a call."""
+
+_TAKEN = "taken"
+"""What a child says when it has a call, before it begins."""
 
 
 class End(Enum):
@@ -64,13 +79,14 @@ class Ended:
 class Limits:
     """What one call may take.
 
-    `memory` counts bytes beyond those that an idle child has, None without limit; `seconds` is time on the wall;
-    `calls` is how many of them one child serves.
+    `memory` counts bytes beyond those that an idle child has, None without limit; `seconds` is time on the wall, and
+    `silence` that between two things that it tells; `calls` is how many of them one child serves.
     """
 
     memory: int | None
     seconds: float
     calls: int = 200
+    silence: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +106,7 @@ class Confined:
         self._context.set_forkserver_preload(["__main__", *preload])
         self._child: multiprocessing.process.BaseProcess | None = None
         self._ours: Connection
+        self._pidfd: int | None = None
         self._served = 0
 
     def call(self, function: Callable[..., Any], *arguments: Any, tell: Tell, log: Path) -> Ended:
@@ -106,15 +123,9 @@ class Confined:
         log
             Takes what is written to stdout and stderr, and the place of a crash; it stays only after a bad end.
         """
-        if self._child is None or not self._child.is_alive():
-            self._start()
-        try:
-            self._ours.send(_Call(function, arguments, str(log), self.limits.seconds))
-        except (BrokenPipeError, ConnectionResetError):
-            # It was killed while it waited: no call is to blame.
-            self.close()
-            self._start()
-            self._ours.send(_Call(function, arguments, str(log), self.limits.seconds))
+        asked = _Call(function, arguments, str(log), self.limits.seconds)
+        if not any(self._hand_over(asked) for _ in range(_BEGINNINGS)):
+            return Ended(End.CRASH, words=f"no child that begins, {_BEGINNINGS} times")
         ended = self._listen(tell)
         self._served += 1
         if ended.how in (End.DONE, End.REFUSED):
@@ -130,9 +141,20 @@ class Confined:
             return
         self._ours.close()
         child.join(_LAST_WORDS_WITHIN if self._served >= self.limits.calls else 0)
-        child.kill()
-        child.join()
-        child.close()
+        self._kill(child)
+        child.join(_LAST_WORDS_WITHIN)
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+        if child.exitcode is not None:
+            child.close()
+
+    def _kill(self, child: multiprocessing.process.BaseProcess) -> None:
+        if self._pidfd is None:
+            child.kill()
+            return
+        # By its pidfd: when the fork server is gone, nobody else knows whether the number is still this child's.
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def _start(self) -> None:
         self.close()
@@ -140,34 +162,66 @@ class Confined:
         # Dask's workers are daemons, which may have no children, lest these outlive them: ours end with their owner.
         multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
         # A daemon itself, because an owner that ends does not wait for it.
-        self._child = self._context.Process(target=_serve, args=(theirs, self.limits.memory), daemon=True)
-        self._child.start()
+        child = self._context.Process(target=_serve, args=(theirs, self.limits.memory), daemon=True)
+        child.start()
         theirs.close()
-        self._served = 0
+        self._child, self._pidfd, self._served = child, _pidfd(child.pid), 0
+
+    def _hand_over(self, asked: _Call) -> bool:
+        """Give the call to a child; False when that was lost before it took the call, so that no call is to blame."""
+        if self._child is None or not self._child.is_alive():
+            self._start()
+        try:
+            self._ours.send(asked)
+            is_taken = self._is_heard_within(_BEGINS_WITHIN) and self._ours.recv() == _TAKEN
+        except (EOFError, OSError):
+            is_taken = False
+        if not is_taken:
+            self.close()
+        return is_taken
+
+    def _is_heard_within(self, seconds: float) -> bool | None:
+        """Wait until the child says something; False when it ended instead, None when neither came within the time."""
+        assert self._child is not None
+        ends = [self._child.sentinel, *([] if self._pidfd is None else [self._pidfd])]
+        ready = wait([self._ours, *ends], max(0.0, seconds))
+        return self._ours in ready if ready else None
 
     def _listen(self, tell: Tell) -> Ended:
         """Wait for the answer of a call, hearing what is told meanwhile, but not longer than it may take."""
-        child = self._child
-        assert child is not None
+        assert self._child is not None
         deadline = time.monotonic() + self.limits.seconds
         while True:
-            ready = wait([self._ours, child.sentinel], max(0.0, deadline - time.monotonic()))
-            if not ready:
-                return Ended(End.TIMEOUT, words=f"more than {self.limits.seconds:g} s")
-            if self._ours not in ready:
-                return _post_mortem(child)
+            left = min(deadline - time.monotonic(), self.limits.silence)
+            is_heard = self._is_heard_within(left)
+            if is_heard is None:
+                longest = min(self.limits.seconds, self.limits.silence)
+                return Ended(End.TIMEOUT, words=f"more than {longest:g} s")
+            if not is_heard:
+                return _post_mortem(self._child)
             try:
                 said = self._ours.recv()
-            except (EOFError, ConnectionResetError):
-                return _post_mortem(child)
+            except (EOFError, OSError):
+                # Also in the middle of a word.
+                return _post_mortem(self._child)
             if isinstance(said, Ended):
                 return said
             tell(said)
 
 
+def _pidfd(process: int | None) -> int | None:
+    """Return what is ready to read when a process has ended; None where the kernel has no such thing."""
+    try:
+        return os.pidfd_open(process) if process is not None else None
+    except (AttributeError, OSError):
+        return None
+
+
 def _post_mortem(child: multiprocessing.process.BaseProcess) -> Ended:
-    child.join()
-    code = child.exitcode or 0
+    child.join(_LAST_WORDS_WITHIN)
+    code = child.exitcode
+    if code is None:
+        return Ended(End.CRASH, words="an end that nobody saw")
     if code == -signal.SIGXCPU:
         return Ended(End.TIMEOUT, words="more seconds of a processor than it may take")
     return Ended(End.CRASH, words=f"signal {signal.Signals(-code).name}" if code < 0 else f"exit {code}")
@@ -180,7 +234,8 @@ def _serve(conversation: Connection, memory: int | None) -> None:
     while True:
         try:
             call: _Call = conversation.recv()
-        except EOFError:
+            conversation.send(_TAKEN)
+        except (EOFError, BrokenPipeError, ConnectionResetError):
             return
         _write_to(Path(call.log))
         _allow_processor(call.seconds)

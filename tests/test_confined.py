@@ -8,12 +8,15 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
 
+from pipeline import confined as room
 from pipeline.confined import Confined, End, Ended, Limits
 from pipeline.model.errors import SourceError
 
@@ -148,6 +151,58 @@ def test_a_child_killed_while_it_waits_is_replaced_without_blame(tmp_path: Path)
     ended = confined.call(double, 3, tell=lambda said: None, log=tmp_path / "log")
     confined.close()
     assert ended.value == 6
+
+
+def leave_one_behind(tell: Tell) -> None:
+    if os.fork() == 0:
+        time.sleep(20)
+        os._exit(0)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_an_end_is_noticed_though_the_fork_server_stands_still_and_another_process_holds_the_pipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "_LAST_WORDS_WITHIN", 0.1)
+    confined = Confined(Limits(None, seconds=20))
+    confined.call(double, 1, tell=lambda said: None, log=tmp_path / "log")
+    server = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    os.kill(server, signal.SIGSTOP)
+    try:
+        ended = confined.call(leave_one_behind, tell=lambda said: None, log=tmp_path / "log")
+    finally:
+        os.kill(server, signal.SIGCONT)
+    assert ended == Ended(End.CRASH, words="an end that nobody saw")
+    assert confined.call(double, 2, tell=lambda said: None, log=tmp_path / "log").value == 4
+    confined.close()
+
+
+def test_a_child_that_is_killed_after_it_was_handed_a_call_and_before_it_took_it_blames_nobody(
+    tmp_path: Path,
+) -> None:
+    confined = Confined(Limits(None, seconds=20))
+    process, _ = confined.call(limits, tell=lambda said: None, log=tmp_path / "log").value
+    os.kill(process, signal.SIGSTOP)
+    killing = threading.Timer(0.2, os.kill, (process, signal.SIGKILL))
+    killing.start()
+    ended = confined.call(double, 3, tell=lambda said: None, log=tmp_path / "log")
+    confined.close()
+    assert (ended.how, ended.value) == (End.DONE, 6)
+
+
+def speak_then_sleep(tell: Tell) -> None:
+    for _ in range(3):
+        time.sleep(0.1)
+        tell("going on")
+    time.sleep(60)
+
+
+def test_a_call_that_goes_silent_is_ended_though_it_had_time_left(tmp_path: Path) -> None:
+    told: list[str] = []
+    confined = Confined(Limits(None, seconds=60, silence=0.3))
+    ended = confined.call(speak_then_sleep, tell=told.append, log=tmp_path / "log")
+    confined.close()
+    assert (ended, len(told)) == (Ended(End.TIMEOUT, words="more than 0.3 s"), 3)
 
 
 _OWNER = """
