@@ -22,6 +22,7 @@ from pipeline.case import Request
 from pipeline.io.workspace import create
 
 BIN = Path(sys.executable).parent
+RULES = Path(__file__).parents[2] / "rules"
 TASK = "Task04_Hippocampus"
 
 _WAIT_FOR_ALL = """
@@ -77,6 +78,19 @@ def spent_by(*words: str | Path) -> float:
     return float(done.stdout)
 
 
+def countless(folder: Path) -> Path:
+    """Write the task's rules without the published split, which names fewer cases than are asked for."""
+    folder.mkdir()
+    lines = (RULES / f"{TASK}.yaml").read_text().splitlines(keepends=True)
+    (folder / f"{TASK}.yaml").write_text("".join(line for line in lines if "published: Task" not in line))
+    return folder
+
+
+def made(workspace: Path) -> int:
+    """Return how many whole cases stand in the store."""
+    return len(list(workspace.glob("store/??/[0-9a-f]*/record.json")))
+
+
 def finished(folder: Path, count: int, workers: int) -> None:
     """Print what a rerun of a finished build costs beside the build."""
     curate, workspace = BIN / "curate", folder / "ws"
@@ -90,10 +104,12 @@ def finished(folder: Path, count: int, workers: int) -> None:
     unscreened = "burned_in: {unscreened: a phantom without text}"
     settings.write_text(settings.read_text().replace("burned_in: screen", unscreened))
     subprocess.run([curate, "index", folder / "source", "-w", workspace], check=True, capture_output=True)
-    # Of more cases than there are published names the others are refused.
-    subprocess.run([curate, "plan", "-w", workspace], check=False, capture_output=True)
+    plan = (curate, "plan", "-w", workspace, "--rules", countless(folder / "rules"))
+    subprocess.run(plan, check=True, capture_output=True)
     build = spent_by(curate, "build", "-w", workspace, "--workers", str(workers))
     again = spent_by(curate, "build", "-w", workspace, "--workers", str(workers))
+    logs = sum(path.stat().st_size for path in (workspace / "runs").rglob("*") if path.is_file())
+    print(f"{made(workspace)} cases made; {logs / 1024:.0f} KiB of logs of all commands together")
     print(
         f"{count} cases: build {build:.1f} s of processor, again {again:.2f} s: {100 * again / build:.2f} %"
     )
