@@ -173,7 +173,7 @@ class Confined:
             self._start()
         try:
             self._ours.send(asked)
-            is_taken = self._is_heard_within(_BEGINS_WITHIN) and self._ours.recv() == _TAKEN
+            is_taken = bool(self._is_heard_within(_BEGINS_WITHIN)) and self._ours.recv() == _TAKEN
         except (EOFError, OSError):
             is_taken = False
         if not is_taken:

@@ -1,12 +1,17 @@
-"""Convert or de-identify whole sources, series by series, without any task."""
+"""Convert or de-identify whole sources, series by series, without any task.
+
+Each series is decoded in a confined process: what it does to that, a crash, a hang, is its refusal, and others go on.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -34,6 +39,7 @@ from pipeline.model.rules import Face, Geometry
 from pipeline.model.series import Kind, SourceFile, SourceRef, Stack
 from pipeline.model.volume import Annotation, Grid, Measure, Volume
 from pipeline.pixelgate import Gate, screen_slices
+from pipeline.processes import OneByOne, Tell
 from pipeline.stages.convert import convert
 from pipeline.stages.deidentify import claims_text, deidentify
 from pipeline.stages.face import said_part
@@ -78,6 +84,11 @@ class Choices:
     workspace: Workspace | None = None
     face: Face | None = KEPT
 
+    @property
+    def logs(self) -> Path | None:
+        """Where the log of a crash stays."""
+        return None if self.workspace is None else self.workspace.crashes
+
 
 PLAIN = Choices()
 """Nothing is mended, and pixels are searched."""
@@ -103,6 +114,13 @@ class Exported:
     """Each input file and its code, `used` when it became part of an output."""
     made: list[tuple[SourceRef, str]] = field(default_factory=list)
     """Each source that became an instance of its own, and that one's place below the output folder."""
+
+    def add(self, part: Exported) -> None:
+        """Take over what became of some of the inputs."""
+        self.written += part.written
+        self.refused += part.refused
+        self.fates += part.fates
+        self.made += part.made
 
     def refuse(self, files: Iterable[SourceFile], error: CurationError, about: Mapping[str, Json]) -> None:
         """Note that an output was not made, why, and what is known about it."""
@@ -135,11 +153,15 @@ class Exported:
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """What de-identifies: the policy and the key."""
+    """What de-identifies: the policy that comes with the program, and the key."""
 
     key: Key
-    policy: Policy
     gate: Gate
+
+    @property
+    def policy(self) -> Policy:
+        """The policy; it is large, so that every process reads its own."""
+        return load_policy(None)
 
     def clean(self, refs: Sequence[SourceRef]) -> Step[tuple[Dataset, ...]]:
         """Read source files and let them through."""
@@ -162,8 +184,9 @@ def _read(refs: Sequence[SourceRef]) -> list[Dataset]:
     return [read_dataset(content) for content in read_refs(refs)]
 
 
-def _files(sources: Sequence[Path], told: Told) -> list[SourceFile]:
-    files = [file for source in sources for file in look(source.resolve(), told)]
+def _files(sources: Sequence[Path], told: Told, choices: Choices) -> list[SourceFile]:
+    logs = choices.logs
+    files = [file for source in sources for file in look(source.resolve(), told, logs)]
     if not files:
         raise UsageError("no-sources", wanted="files below each SOURCE", found="none")
     return files
@@ -190,38 +213,63 @@ def convert_sources(
     FOLDER/<series>/labels/<name>.nii.gz. What makes no even, untilted stack is refused, or interpolated where
     the choices say so; a series with text in its pixels is refused.
     """
-    files = _files(sources, told)
+    files = _files(sources, told, choices)
     _new_folder(folder)
     grouping, door, exported = _grouped(files, key, choices)
     grids: dict[str, tuple[str, Grid, str]] = {}
-    for stack, name in _told_each(grouping, key, told):
-        about = _about(stack, name)
-        try:
-            made = _convert_stack(stack, door, choices)
-            _write(made, folder / name)
-            exported.fates += [(source, "used") for source in stack.files]
-            exported.written.append({**about, **made.file.facts, "face": made.face})
-            grids.setdefault(stack.series_uid, (name, made.grid, made.frame_of_reference))
-        except CurationError as error:
-            exported.refuse(stack.files, error, about)
-            _keep(error, name, choices)
-    _export_labels(grouping, folder, grids if with_labels else None, door, exported)
+    with OneByOne(choices.logs, __name__) as child:
+        for stack, name in _told_each(grouping, key, told):
+            made = _refusing(child, stack, name, exported, (door, choices, folder / name))
+            if made is None:
+                shutil.rmtree(folder / name, ignore_errors=True)
+            else:
+                grids.setdefault(stack.series_uid, (name, made.grid, made.frame_of_reference))
+        drawn = partial(child.done, _masks, door)
+        _export_labels(grouping, folder, grids if with_labels else None, drawn, exported)
     return exported
 
 
 def preview_sources(sources: Sequence[Path], *, key: Key, told: Told, choices: Choices = PLAIN) -> Exported:
     """Return what `convert_sources` would make of every series, having made it all and written nothing."""
-    grouping, door, exported = _grouped(_files(sources, told), key, choices)
-    for stack, name in _told_each(grouping, key, told):
-        about = _about(stack, name)
-        try:
-            made = _convert_stack(stack, door, choices)
-            exported.fates += [(source, "used") for source in stack.files]
-            exported.written.append({**about, **made.file.facts, "face": made.face})
-        except CurationError as error:
-            exported.refuse(stack.files, error, about)
+    grouping, door, exported = _grouped(_files(sources, told, choices), key, choices)
+    with OneByOne(choices.logs, __name__) as child:
+        for stack, name in _told_each(grouping, key, told):
+            _refusing(child, stack, name, exported, (door, replace(choices, workspace=None), None))
     exported.fates += [(label, "no-case-wants-it") for label in grouping.labels]
     return exported
+
+
+def _refusing(
+    child: OneByOne, stack: Stack, name: str, exported: Exported, how: tuple[Door, Choices, Path | None]
+) -> _Converted | None:
+    """Return a series that was converted, None when it was refused; note what became of it."""
+    about = _about(stack, name)
+    try:
+        made: _Converted = child.done(_convert_series, stack, name, *how)
+    except CurationError as error:
+        exported.refuse(stack.files, error, about)
+        return None
+    exported.fates += [(source, "used") for source in stack.files]
+    exported.written.append({**about, **made.facts, "face": made.face})
+    return made
+
+
+def _convert_series(
+    stack: Stack, name: str, door: Door, choices: Choices, folder: Path | None, _: Tell
+) -> _Converted:
+    """Convert a series, and write it where a folder is named."""
+    try:
+        made = _convert_stack(stack, door, choices)
+    except CurationError as error:
+        _keep(error, name, choices)
+        raise
+    if folder is not None:
+        # What a process left that died of the same series goes.
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        for file, content in made.contents.items():
+            write_bytes(folder / file, content)
+    return replace(made, contents={})
 
 
 def in_words(made: Exported) -> str:
@@ -252,7 +300,7 @@ def _grouped(files: Sequence[SourceFile], key: Key, choices: Choices) -> tuple[G
     grouping, exported = ingest(files), Exported()
     exported.fates += grouping.set_aside
     exported.fates += [(file, "case-table") for file in grouping.tables]
-    return grouping, Door(key, load_policy(None), gate), exported
+    return grouping, Door(key, gate), exported
 
 
 def _told_each(grouping: Grouping, key: Key, told: Told) -> Iterator[tuple[Stack, str]]:
@@ -292,8 +340,9 @@ def _named(stacks: Sequence[Stack], key: Key) -> list[tuple[Stack, str]]:
 class _Converted:
     """One volume as it is written, with its acquisition grid and (pseudonymous) frame of reference."""
 
-    file: nifti.NiftiFile
-    sidecar: bytes
+    contents: Mapping[str, bytes]
+    """The files, by name."""
+    facts: Mapping[str, Json]
     grid: Grid
     frame_of_reference: str
     face: str
@@ -318,19 +367,14 @@ def _convert_stack(stack: Stack, door: Door, choices: Choices) -> _Converted:
     volume = guarded.value["image"]
     data = volume.data if volume.data.dtype in (np.int16, np.float32) else volume.data.astype(np.float32)
     notes = [cleaned.note, screened.note, converted.note, oriented.note, guarded.note]
+    file = nifti.encode(data, volume.affine)
     return _Converted(
-        nifti.encode(data, volume.affine),
-        _sidecar(slices, notes),
+        {"image.nii.gz": file.content, "image.json": _sidecar(slices, notes)},
+        file.facts,
         converted.value.grid,
         str(slices[0].get("FrameOfReferenceUID", "")),
         str(guarded.note.facts.get("treatment", "none")),
     )
-
-
-def _write(made: _Converted, folder: Path) -> None:
-    folder.mkdir()
-    write_bytes(folder / "image.nii.gz", made.file.content)
-    write_bytes(folder / "image.json", made.sidecar)
 
 
 def _sidecar(slices: Sequence[Dataset], notes: Sequence[Note]) -> bytes:
@@ -364,7 +408,7 @@ def _export_labels(
     grouping: Grouping,
     folder: Path,
     grids: Mapping[str, tuple[str, Grid, str]] | None,
-    door: Door,
+    drawn: Callable[[SourceFile, tuple[Grid, str]], list[tuple[str, bytes]]],
     exported: Exported,
 ) -> None:
     """Write the masks of each label object whose image was written; mask files are labels already."""
@@ -387,21 +431,28 @@ def _export_labels(
                 raise LabelError(
                     "label-other-patient", wanted="a drawing of the images' patient", found="another's"
                 )
-            _write_masks(label, folder / name, grids[referred[0]][1:], door)
+            _write_masks(drawn(label, grids[referred[0]][1:]), folder / name / "labels")
             exported.fates.append((label, "used"))
         except CurationError as error:
             exported.refuse([label], error, {"name": name})
 
 
-def _write_masks(label: SourceFile, folder: Path, drawn_on: tuple[Grid, str], door: Door) -> None:
+def _masks(door: Door, label: SourceFile, drawn_on: tuple[Grid, str], _: Tell) -> list[tuple[str, bytes]]:
+    """Return the files of a label object's masks, each with what it is called."""
     grid, frame = drawn_on
     (dataset,) = door.clean([label.ref]).value
     drawing = _drawing(label.kind, dataset, grid, frame)
-    (folder / "labels").mkdir(exist_ok=True)
-    for name, mask in drawing.masks.items():
-        volume = orient(Volume(mask.astype(np.uint8), drawing.grid.affine)).value
-        file = nifti.encode(volume.data, volume.affine)
-        write_bytes(_free(folder / "labels", _ODD.sub("-", name).strip("-") or "roi"), file.content)
+    volumes = {
+        name: orient(Volume(mask.astype(np.uint8), drawing.grid.affine)).value
+        for name, mask in drawing.masks.items()
+    }
+    return [(name, nifti.encode(volume.data, volume.affine).content) for name, volume in volumes.items()]
+
+
+def _write_masks(masks: Sequence[tuple[str, bytes]], folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    for name, content in masks:
+        write_bytes(_free(folder, _ODD.sub("-", name).strip("-") or "roi"), content)
 
 
 def _free(folder: Path, name: str) -> Path:
@@ -430,27 +481,55 @@ def deidentify_sources(
 
     A series with text in its pixels is refused as a whole.
     """
-    files = _files(sources, told)
+    files = _files(sources, told, choices)
     _new_folder(folder)
     grouping, door, exported = _grouped(files, key, choices)
-    for place, (stack, name) in enumerate(_named(grouping.stacks, key)):
-        told("series de-identified", place + 1, len(grouping.stacks))
-        cleaned = _clean_each({file.ref: file for file in stack.files}.values(), door, exported)
-        try:
-            for (file, *_), dataset in zip(cleaned, _screened(cleaned, door), strict=True):
-                exported.made.append((file.ref, _write_instance(dataset, folder)))
-                exported.fates.append((file, "used"))
-        except CurationError as error:
-            exported.refuse([file for file, *_ in cleaned], error, {"name": name})
-            _keep(error, name, choices)
-    for label in grouping.labels:
-        if label.kind is Kind.MASK:
-            exported.fates.append((label, "no-case-wants-it"))
-            continue
-        for file, dataset, _ in _clean_each([label], door, exported):
-            exported.made.append((file.ref, _write_instance(dataset, folder)))
-            exported.fates.append((file, "used"))
+    exported.fates += [(file, "no-case-wants-it") for file in grouping.labels if file.kind is Kind.MASK]
+    series = [(stack.files, name) for stack, name in _named(grouping.stacks, key)]
+    drawn = [([file], "") for file in grouping.labels if file.kind is not Kind.MASK]
+    with OneByOne(choices.logs, __name__) as child:
+        for place, (members, name) in enumerate([*series, *drawn]):
+            told("series de-identified", place + 1, len(series) + len(drawn))
+            _take_through(child, members, name, exported, (door, choices, folder))
     exported.written.append({"name": "instances", "count": exported.used})
+    return exported
+
+
+def _take_through(
+    child: OneByOne,
+    files: Sequence[SourceFile],
+    name: str,
+    exported: Exported,
+    how: tuple[Door, Choices, Path],
+) -> None:
+    """De-identify the files of a series; of one that ends its process nothing stays."""
+    begun: list[str] = []
+    try:
+        exported.add(child.done(_deidentify_series, files, name, *how, tell=begun.append))
+    except CurationError as error:
+        for place in begun:
+            (how[-1] / place).unlink(missing_ok=True)
+        unique = {file.ref: file for file in files}.values()
+        exported.refuse(unique, error, {"name": name or "instance"})
+
+
+def _deidentify_series(
+    files: Sequence[SourceFile], name: str, door: Door, choices: Choices, folder: Path, tell: Tell
+) -> Exported:
+    """Write the instances of a series, or a label object if it has no name; tell each one's place before."""
+    exported = Exported()
+    cleaned = _clean_each({file.ref: file for file in files}.values(), door, exported)
+    try:
+        images = _screened(cleaned, door) if name else [dataset for _, dataset, _ in cleaned]
+        for (file, *_), dataset in zip(cleaned, images, strict=True):
+            place = _place_of(dataset)
+            tell(place)
+            _write_instance(dataset, folder / place)
+            exported.made.append((file.ref, place))
+            exported.fates.append((file, "used"))
+    except CurationError as error:
+        exported.refuse([file for file, *_ in cleaned], error, {"name": name or "instance"})
+        _keep(error, name, choices)
     return exported
 
 
@@ -488,10 +567,11 @@ def _slices(image: Dataset) -> Sequence[Dataset]:
     return [image] if "PerFrameFunctionalGroupsSequence" in image else unfold(image)
 
 
-def _write_instance(dataset: Dataset, folder: Path) -> str:
-    """Write an instance; return its place below the folder."""
-    target = folder / str(dataset.PatientID) / str(dataset.SeriesInstanceUID)
-    target.mkdir(parents=True, exist_ok=True)
-    path = target / f"{dataset.SOPInstanceUID}.dcm"
+def _place_of(dataset: Dataset) -> str:
+    """Return an instance's place below the output folder, made of pseudonyms."""
+    return f"{dataset.PatientID}/{dataset.SeriesInstanceUID}/{dataset.SOPInstanceUID}.dcm"
+
+
+def _write_instance(dataset: Dataset, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, write_dataset(dataset))
-    return path.relative_to(folder).as_posix()

@@ -1,4 +1,7 @@
-"""Read every source file into the index: what it is, what its header says, what it is bound to."""
+"""Read every source file into the index: what it is, what its header says, what it is bound to.
+
+Files are read in confined processes: one that crashes, stops or fills what reads it is refused, and the others go on.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from functools import partial
 from itertools import chain, groupby
 from pathlib import Path, PurePosixPath
 
+from pipeline.confined import Ended
 from pipeline.io import annotation, ledger
 from pipeline.io.dicom import facts_of, is_dicom, read_damaged, read_dataset, read_header
 from pipeline.io.imagefile import describe
@@ -29,7 +33,7 @@ from pipeline.io.source import (
 from pipeline.io.workspace import Workspace
 from pipeline.model.errors import CurationError, SelectionError, UsageError, fate_of
 from pipeline.model.series import Facts, Fate, Kind, SourceFile, SourceRef, listed
-from pipeline.processes import Asked, Processes
+from pipeline.processes import Asked, Begun, Processes, Tell, refusal_of
 from pipeline.stages.unfold import READING_ERRORS, unfold
 
 Told = Callable[[str, int, int], None]
@@ -41,10 +45,10 @@ CHUNK = 64
 """Files that a process reads at once: enough that handing them over costs nothing beside reading them."""
 
 FEW = 1000
-"""So many files are read by this process: others would take as long to start."""
+"""So many files are read by one process: more would take as long to start."""
 
 LARGE_ARCHIVE = 16 * 2**20
-"""Bytes of an archive whose lines are not kept together in memory: it is read by this process, member by member."""
+"""Bytes of an archive whose lines are not kept together in memory: they come member by member."""
 
 _SLICE_SUFFIXES = ("", ".dcm", ".dicom", ".ima", ".img")
 
@@ -67,7 +71,8 @@ def index(workspace: Workspace, sources: Sequence[Path], task: str | None, told:
         root = source.resolve()
         path = ledger.index_path(workspace.index, root, key)
         # A source that is not mounted now keeps its index.
-        lines = _lines(_Search(root, task, workers), path, told) if root.exists() else iter(())
+        search = _Search(root, task, workers, workspace.crashes)
+        lines = _lines(search, _Before(path, root), told) if root.exists() else iter(())
         first = next(lines, None)
         if first is None:
             if root.exists():
@@ -97,22 +102,22 @@ def _first_rows(workspace: Workspace, kinds: Counter[str]) -> Iterator[Row]:
         yield Row(file, fate, file.code or "", file.task or "")
 
 
-def look(root: Path, told: Told) -> Iterator[SourceFile]:
-    """Yield what every file below a root is, without a workspace."""
-    total = count_below(root)
-    for done, (place, inside, code) in enumerate(files_below(root), start=1):
-        told("files read", done, max(done, total))
-        for entry in entries(place, inside, code):
-            yield _line(entry, None)
+def look(root: Path, told: Told, logs: Path | None = None) -> Iterator[SourceFile]:
+    """Yield what every file below a root is, without a workspace; the log of a crash is kept where `logs` says."""
+    search = _Search(root, None, os.cpu_count() or 1, logs)
+    for line in _lines(search, _Before(None, root), told):
+        file, _ = ledger.parsed(line)
+        yield replace(file, task=None)
 
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """Where to read, what to bind it to, and with how many processes."""
+    """Where to read, what to bind it to, with how many processes, and where the logs of those that crash stay."""
 
     root: Path
     task: str | None
     workers: int
+    logs: Path | None
 
 
 _Place = tuple[Path, str, str | None]
@@ -122,8 +127,8 @@ _Place = tuple[Path, str, str | None]
 class _Before:
     """The index as it was, read along with the walk: both go through the tree in the same order."""
 
-    def __init__(self, path: Path, root: Path) -> None:
-        lines = ledger.read_index_file(path) if path.exists() else iter(())
+    def __init__(self, path: Path | None, root: Path) -> None:
+        lines = ledger.read_index_file(path) if path is not None and path.exists() else iter(())
         # What could not be read is tried again.
         known = (line for line in lines if line[1] != (0, 0))
         self._files = groupby(known, key=lambda line: line[0].ref.path)
@@ -147,12 +152,10 @@ _Walk = Iterator[tuple[_Place, Iterator[bytes] | None]]
 """Each file of the tree in order, with its lines if they are known; to be read before the next is asked for."""
 
 
-def _lines(search: _Search, path: Path, told: Told) -> Iterator[bytes]:
+def _lines(search: _Search, before: _Before, told: Told) -> Iterator[bytes]:
     """Yield an index line for every file below a root, taking over what has not changed."""
     total = count_below(search.root)
-    walk = _walk(search, _Before(path, search.root))
-    is_small = search.workers == 1 or total < FEW
-    found = _read_here(search, walk) if is_small else _read_beside(search, walk)
+    found = _read_beside(search, _walk(search, before), 1 if total < FEW else search.workers)
     for done, lines in enumerate(found, start=1):
         told("files read", done, max(done, total))
         yield from lines
@@ -170,18 +173,12 @@ def _bound(search: _Search, known: Iterator[Stamped]) -> Iterator[bytes]:
         yield ledger.index_line(replace(file, task=task), stamp)
 
 
-def _read_here(search: _Search, walk: _Walk) -> Iterator[Iterator[bytes]]:
-    """Yield the lines of each file, read by this process."""
-    for place, known in walk:
-        yield _read(search, place) if known is None else known
-
-
-def _read_beside(search: _Search, walk: _Walk) -> Iterator[Iterator[bytes]]:
-    """Yield the lines of each file, read by other processes, chunk by chunk, but for large archives."""
+def _read_beside(search: _Search, walk: _Walk, workers: int) -> Iterator[Iterator[bytes]]:
+    """Yield the lines of each file, read by other processes: chunk by chunk, large archives member by member."""
     portion: list[tuple[_Place, list[bytes] | None]] = []
     waiting: deque[tuple[list[list[bytes] | None], Asked[_Place, list[bytes]]]] = deque()
-    lost = partial(_lost, search)
-    with Processes(partial(_read_chunk, search), lost=lost, count=search.workers) as processes:
+    lost, work = partial(_lost, search), partial(_read_chunk, search)
+    with Processes(work, lost=lost, count=workers, logs=search.logs, preload=__name__) as processes:
 
         def hand_out() -> None:
             unread = [place for place, known in portion if known is None]
@@ -198,7 +195,7 @@ def _read_beside(search: _Search, walk: _Walk) -> Iterator[Iterator[bytes]]:
             if is_archive(place[0].name) and stamp_of(place[0])[0] > LARGE_ARCHIVE:
                 hand_out()
                 yield from taken_in(0)
-                yield _read(search, place) if known is None else known
+                yield _members(search, place, processes) if known is None else known
                 continue
             portion.append((place, None if known is None else list(known)))
             if len(portion) == CHUNK:
@@ -215,17 +212,34 @@ def _read_chunk(search: _Search, places: Sequence[_Place]) -> list[list[bytes]]:
 def _read(search: _Search, place: _Place) -> Iterator[bytes]:
     """Yield the lines of one file on disk: its own, or one for each member of an archive."""
     for entry in entries(*place):
-        line = _line(entry, _binding(entry.inside, search.root, search.task))
-        yield ledger.index_line(line, entry.stamp)
+        yield _line_of(search, entry)
 
 
-def _lost(search: _Search, place: _Place) -> list[bytes]:
-    """Return the line of a file at which every process died that read it."""
+def _line_of(search: _Search, entry: Entry) -> bytes:
+    return ledger.index_line(seen(entry, _binding(entry.inside, search.root, search.task)), entry.stamp)
+
+
+def _members(search: _Search, place: _Place, processes: Processes[_Place, list[bytes]]) -> Iterator[bytes]:
+    """Yield the lines of a large archive as another process reads them."""
+    for lines in processes.follow(partial(_read_along, search), place):
+        yield from lines
+
+
+def _read_along(search: _Search, place: _Place, skip: int, tell: Tell) -> None:
+    for number, entry in enumerate(entries(*place)):
+        if number >= skip:
+            tell(Begun(entry.member or ""))
+            tell([_line_of(search, entry)])
+
+
+def _lost(search: _Search, place: _Place, member: str, ended: Ended) -> list[bytes]:
+    """Return the line of a file, or of the member of an archive, that ended every process that read it."""
     path, inside, _ = place
     inside = inside or path.name
-    task = _binding(inside, search.root, search.task)
-    file = SourceFile(SourceRef(str(path), None, "", 0), inside, task, Kind.OTHER, "unreadable")
-    return [ledger.index_line(file, (0, 0))]
+    code, task = refusal_of(ended).code, _binding(inside, search.root, search.task)
+    file = SourceFile(SourceRef(str(path), member or None, "", 0), inside, task, Kind.OTHER, code)
+    # A file is tried again next time; the lines of an archive that has not changed are taken over together.
+    return [ledger.index_line(file, stamp_of(path) if member else (0, 0))]
 
 
 def _binding(inside: str, root: Path, task: str | None) -> str | None:
@@ -240,8 +254,8 @@ def _binding(inside: str, root: Path, task: str | None) -> str | None:
     return task or (own if TASK_FOLDER.fullmatch(own) else None)
 
 
-def _line(entry: Entry, task: str | None) -> SourceFile:
-    """Return the index line of one entry; whatever is wrong with it is its code."""
+def seen(entry: Entry, task: str | None) -> SourceFile:
+    """Return what one entry is, read by this process; whatever is wrong with it is its code."""
     ref = SourceRef(entry.path, entry.member, "", 0)
     if entry.code is not None:
         return SourceFile(ref, entry.inside, task, Kind.OTHER, entry.code)

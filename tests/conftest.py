@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,12 @@ from running import Curate, Demo, run_curate
 
 # A shell starts background jobs with interruptions ignored, and so would every command that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+_set_preload = forkserver.set_forkserver_preload
+"""One fork server serves all that is called in one process: it imports what any of them needs, once."""
+forkserver.set_forkserver_preload = lambda names: _set_preload(  # type: ignore[assignment]
+    [*names, "pipeline.cluster.work", "pipeline.index", "pipeline.export"]
+)
 
 REAL = Path(__file__).parents[2] / "shared/data/real"
 

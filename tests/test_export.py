@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -16,6 +19,7 @@ from hypothesis import strategies as st
 from lettered import tissue
 from placed_source import Source
 from pydicom.misc import is_dicom
+from unconfined import unconfined
 
 from pipeline import export
 from pipeline.demo import make
@@ -27,6 +31,8 @@ from pipeline.model.record import Note
 
 KEY = Key(bytes(range(32)))
 TASK = "Task08_HepaticVessel"
+UNSEARCHED = export.Choices(screening=Screening("What is asked here has nothing to do with lettering."))
+"""To be ready to find lettering takes a process a second."""
 
 
 def quiet(what: str, done: int, total: int) -> None:
@@ -161,7 +167,7 @@ def test_times_are_in_seconds_and_what_slices_disagree_on_is_left_out() -> None:
 @pytest.mark.slow
 def test_contours_of_real_patients_become_their_reference_masks(real: Path, tmp_path: Path) -> None:
     made = export.convert_sources(
-        [real / "ibsi-sts/dicom"], tmp_path / "out", key=KEY, with_labels=True, told=quiet
+        [real / "ibsi-sts/dicom"], tmp_path / "out", key=KEY, with_labels=True, told=quiet, choices=UNSEARCHED
     )
     assert not made.refused
     ours = [nib.load(path) for path in (tmp_path / "out").rglob("labels/*.nii.gz")]
@@ -195,7 +201,7 @@ def small(real: Path, tmp_path: Path) -> Path:
 
 def made_of(folder: Path) -> tuple[list[object], set[str]]:
     """Return the voxel digests of what would be written, and the codes of what is not; every file has one fate."""
-    made = export.preview_sources([folder], key=KEY, told=quiet)
+    made = export.preview_sources([folder], key=KEY, told=quiet, choices=UNSEARCHED)
     assert len({file.ref for file, _ in made.fates}) == len(list(folder.iterdir()))
     return [row["voxels"] for row in made.written], {str(row["code"]) for row in made.refused}
 
@@ -275,7 +281,8 @@ def test_no_text_is_claimed_only_where_the_pixels_were_searched(
                  BurnedInAnnotation=said)  # fmt: skip
     monkeypatch.setattr(lettering, "require", lambda: None)
     monkeypatch.setattr(lettering, "find", lambda picture: searched.append(picture) or [])
-    export.deidentify_sources([tmp_path / "in"], tmp_path / "out", key=KEY, told=quiet)
+    with unconfined():
+        export.deidentify_sources([tmp_path / "in"], tmp_path / "out", key=KEY, told=quiet)
     assert (annotated(tmp_path / "out"), len(searched)) == (["NO"] * 4, 3)
 
     nobody = export.Choices(screening=Screening("Somebody looked at all of them before."))
@@ -290,7 +297,8 @@ def test_a_series_in_which_text_is_found_is_not_written(
     source.write(tmp_path / "in", PatientID="p", StudyInstanceUID="1.2", SeriesInstanceUID="1.2.3")
     monkeypatch.setattr(lettering, "require", lambda: None)
     monkeypatch.setattr(lettering, "find", lambda picture: [Box(2, 2, 9, 30)])
-    made = export.deidentify_sources([tmp_path / "in"], tmp_path / "out", key=KEY, told=quiet)
+    with unconfined():
+        made = export.deidentify_sources([tmp_path / "in"], tmp_path / "out", key=KEY, told=quiet)
 
     assert ([one["code"] for one in made.refused], annotated(tmp_path / "out")) == (["burned-in-text"], [])
 
@@ -303,3 +311,40 @@ def test_tiles_that_meet_in_one_picture_are_not_taken_for_lettering(real: Path, 
     made = export.deidentify_sources([source], tmp_path / "out", key=KEY, told=quiet)
 
     assert (made.refused, annotated(tmp_path / "out")) == ([], ["NO", "NO"])
+
+
+# --- A series that ends the process that converts it ------------------------------------------------------------
+
+
+class Deadly(export.Door):
+    """A door at which the decoder crashes on one series, or on an instance of it."""
+
+    def clean_images(self, refs: Any) -> Any:
+        if len(refs) == 17 or refs[0].path.endswith("/poison/00"):
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return super().clean_images(refs)
+
+
+@pytest.mark.parametrize("verb", ["convert", "deidentify"])
+def test_a_series_that_ends_its_process_is_refused_and_the_others_are_written(
+    verb: str, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    small.rename(source / "poison")
+    well = Source(tissue((4, 40, 40)).transpose(2, 1, 0).astype(np.uint16))
+    well.write(source / "well", PatientID="p", StudyInstanceUID="1.2", SeriesInstanceUID="1.2.3")
+    monkeypatch.setattr(export, "Door", Deadly)
+    if verb == "convert":
+        made = export.convert_sources(
+            [source], out, key=KEY, with_labels=True, told=quiet, choices=UNSEARCHED
+        )
+    else:
+        made = export.deidentify_sources([source], out, key=KEY, told=quiet, choices=UNSEARCHED)
+
+    assert [row["code"] for row in made.refused] == ["input-crashed"]
+    assert sorted(code for _, code in made.fates) == ["input-crashed"] * 17 + ["used"] * 4
+    assert len(list(out.rglob("*.nii.gz" if verb == "convert" else "*.dcm"))) == (
+        1 if verb == "convert" else 4
+    )
+    assert len([path for path in out.iterdir() if path.is_dir()]) == 1

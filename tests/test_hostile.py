@@ -26,9 +26,10 @@ from hostile import (
 from running import run_curate
 from tiny_source import Person, write_series
 
-from pipeline.index import look
+from pipeline.index import seen
 from pipeline.io import annotation
 from pipeline.io.ruleset import load_task
+from pipeline.io.source import entries, files_below
 from pipeline.io.workspace import create
 from pipeline.model.errors import CurationError
 
@@ -61,7 +62,7 @@ def in_little_memory(work: Callable[[Path], object], path: Path) -> object:
 
 
 def codes(path: Path) -> list[str | None]:
-    return [file.code for file in look(path, lambda *_: None)]
+    return [seen(entry, None).code for place in files_below(path) for entry in entries(*place)]
 
 
 def written(content: bytes) -> Callable[[Path], object]:

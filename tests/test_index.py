@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import zipfile
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_source import PERSON, Person, write_mask, write_series, write_structures, write_table, write_task
@@ -17,6 +19,7 @@ from pipeline.io import ledger
 from pipeline.io.workspace import Workspace, create
 from pipeline.model.errors import CurationError, SelectionError, UsageError
 from pipeline.model.series import Fate, Kind, SourceFile
+from pipeline.processes import Begun
 
 
 @pytest.fixture
@@ -135,33 +138,34 @@ def test_an_archive_binds_as_the_folder_it_stands_for(
     assert indexed(workspace)[member].task == "Task05_Prostate"
 
 
-def test_binding_again_changes_the_task_without_reading_again(
-    workspace: Workspace, source: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_series(source, Person(), count=2)
+def test_binding_again_changes_the_task_without_reading_again(workspace: Workspace, source: Path) -> None:
+    paths = write_series(source, Person(), count=2)
     run(workspace, source)
-    monkeypatch.setattr(room, "read_entry", lambda _entry: pytest.fail("read again"))
+    for path in paths:
+        spoil_unseen(path)
     run(workspace, source, task="Task03_Liver")
 
-    assert {file.task for file in indexed(workspace).values()} == {"Task03_Liver"}
+    assert {(file.task, file.code) for file in indexed(workspace).values()} == {("Task03_Liver", None)}
 
 
 # Looking again
 
 
-def test_only_what_changed_is_read_again(
-    workspace: Workspace, source: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def spoil_unseen(path: Path) -> None:
+    """Make a file rubbish that looks from outside as it did: only who reads it again can tell."""
+    status = path.stat()
+    path.write_bytes(b"x" * status.st_size)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def test_only_what_changed_is_read_again(workspace: Workspace, source: Path) -> None:
     paths = write_series(source, Person(), count=3)
     run(workspace, source)
+    spoil_unseen(paths[0])
     paths[1].write_bytes(b"other")
     paths[2].unlink()
-    read: list[str] = []
-    read_entry = room.read_entry
-    monkeypatch.setattr(room, "read_entry", lambda entry: read.append(entry.inside) or read_entry(entry))
     run(workspace, source)
 
-    assert read == ["1"]
     assert {inside: file.code for inside, file in indexed(workspace).items()} == {"0": None, "1": "not-dicom"}
 
 
@@ -238,6 +242,59 @@ def test_a_tree_that_changed_is_read_along_with_its_old_index(workspace: Workspa
     run(workspace, source)
 
     assert lines(workspace) == again
+
+
+# What ends the process that reads it
+
+
+def _struck(path: Path) -> None:
+    if path.read_bytes() == b"poison":
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def read_or_die(search: Any, places: Any) -> list[list[bytes]]:
+    for path, *_ in places:
+        _struck(path)
+    return READ(search, places)
+
+
+def read_along_or_die(search: Any, place: Any, skip: int, tell: Any) -> None:
+    def tell_and_die(said: Any) -> None:
+        tell(said)
+        if said == Begun("1"):
+            os.abort()
+
+    ALONG(search, place, skip, tell_and_die)
+
+
+READ, ALONG = room._read_chunk, room._read_along
+
+
+def test_a_file_or_member_at_which_its_reader_dies_is_refused_and_the_others_are_read(
+    workspace: Workspace, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_series(source / "ct", Person(), count=3)
+    (source / "poison").write_bytes(b"poison")
+    with zipfile.ZipFile(source / "sent.zip", "w") as archive:
+        for path in write_series(source / "made", Person(8), count=3):
+            archive.write(path, path.name)
+    shutil.rmtree(source / "made")
+    monkeypatch.setattr(room, "LARGE_ARCHIVE", 100)
+    monkeypatch.setattr(room, "_read_chunk", read_or_die)
+    monkeypatch.setattr(room, "_read_along", read_along_or_die)
+    run(workspace, source)
+
+    found = [(file.ref.member or file.inside, file.code) for file in ledger.read_index(workspace.index)]
+    assert found == [
+        ("poison", "input-crashed"), ("0", None), ("1", "input-crashed"), ("2", None),
+        ("ct/0", None), ("ct/1", None), ("ct/2", None),
+    ]  # fmt: skip
+    assert sum(fates(workspace).values()) == 7
+    assert list(workspace.crashes.glob("*.log"))
+    monkeypatch.undo()
+    run(workspace, source)
+    codes = [file.code for file in ledger.read_index(workspace.index)]
+    assert codes == ["not-dicom", None, "input-crashed", None, None, None, None]
 
 
 # Refusals

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -170,7 +171,7 @@ def shipped_policy() -> Path:
 
 
 def load_policy(folder: Path | None = None) -> Policy:
-    """Read a policy folder.
+    """Read a policy folder; that which comes with the program is read once.
 
     Parameters
     ----------
@@ -187,7 +188,15 @@ def load_policy(folder: Path | None = None) -> Policy:
     RulesError
         `rules-not-found` if a file is missing; `rules-invalid` naming every fault with its place.
     """
-    home = folder or shipped_policy()
+    return _shipped() if folder is None else _loaded(folder)
+
+
+@cache
+def _shipped() -> Policy:
+    return _loaded(shipped_policy())
+
+
+def _loaded(home: Path) -> Policy:
     raw = {name: _bytes(home / name) for name in POLICY_FILES}
     settings = _read(_Settings, "policy.yaml", raw)
     allow = _read(_Allow, "allow.yaml", raw)

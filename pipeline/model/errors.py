@@ -449,9 +449,21 @@ _FAULTS = (
         "operator",
     ),
     Fault(
+        "input-crashed",
+        "The process that read the file, or converted or de-identified the series, died of it twice.",
+        "Have it sent again, or report it: what `private/crashes` of the workspace keeps says where it died.",
+        "operator",
+    ),
+    Fault(
+        "input-timeout",
+        "To read the file, or to convert or de-identify the series, took longer than it may.",
+        "Try again when its drive is not slow; otherwise look at it: it may be made to do harm.",
+        "operator",
+    ),
+    Fault(
         "memory-short",
-        "The case wanted more memory than a worker may use.",
-        "Use fewer workers, or a cluster file whose workers have more memory.",
+        "The case, series or file wanted more memory than a process may use.",
+        "Use fewer workers, a machine with more memory, or a cluster file whose workers have more.",
         "operator",
     ),
     Fault(
