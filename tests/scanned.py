@@ -140,8 +140,8 @@ class Scan:
 
     def frame(self, k: int) -> Dataset:
         """Return the functional groups of slice k."""
-        kind = {"CT": "HU", "PT": "BQML"}.get(self.modality, "US")
-        return item(
+        kind = "HU" if self.modality == "CT" else "US"
+        groups = item(
             PlanePositionSequence=[item(ImagePositionPatient=self.position(k))],
             PixelValueTransformationSequence=[
                 item(RescaleSlope=self.slope(k), RescaleIntercept=self.intercept, RescaleType=kind)
@@ -155,6 +155,19 @@ class Scan:
                 )
             ],
         )
+        if self.modality == "PT":
+            # PS3.3 A.56: an enhanced PET image has no Units; its mapping says what the rescale makes.
+            code = item(CodeValue="Bq/ml", CodingSchemeDesignator="UCUM", CodeMeaning="Bq/ml")
+            groups.RealWorldValueMappingSequence = [
+                item(
+                    RealWorldValueFirstValueMapped=0,
+                    RealWorldValueLastValueMapped=4095,
+                    RealWorldValueSlope=self.slope(k),
+                    RealWorldValueIntercept=self.intercept,
+                    MeasurementUnitsCodeSequence=[code],
+                )
+            ]
+        return groups
 
 
 def item(**elements: Any) -> Dataset:
@@ -208,6 +221,7 @@ def mosaic(scan: Scan) -> Dataset:
     columns, rows, count = scan.stored.shape
     side = int(np.ceil(np.sqrt(count)))
     dataset = _tiled(scan, "MOSAIC", side, side)
+    dataset.Manufacturer = "SIEMENS"
     row, column = np.split(np.array(scan.orientation), 2)
     # A mosaic's position is the corner of an image of its size whose centre is that of the first slice.
     back = row * scan.spacing[1] * columns * (side - 1) / 2 + column * scan.spacing[0] * rows * (side - 1) / 2
@@ -228,6 +242,7 @@ def grid(scan: Scan) -> Dataset:
     across = int(np.ceil(np.sqrt(count)))
     dataset = _tiled(scan, "VFRAME", across, -(-count // across))
     del dataset.ImagePositionPatient
+    dataset.Manufacturer = "UIH"
     block = dataset.private_block(0x0065, "Image Private Header", create=True)
     block.add_new(0x50, "DS", str(count))
     block.add_new(0x51, "SQ", [item(ImagePositionPatient=scan.position(k)) for k in range(count)])

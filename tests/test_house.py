@@ -39,6 +39,7 @@ MIRRORLESS_TESTS = {
     "test_changed_pixels.py": "covered text and removed faces, from DICOM to the audit",
     "test_deterministic.py": "the same bytes for any number of workers, time zone and order",
     "test_files_no_longer_dicom.py": "images that come as NIfTI, NRRD or MetaImage, from the source to the audit",
+    "test_scanners.py": "made-up series of other scanners, from files to volumes",
     "test_hostile.py": "files made to do harm, from the first look to the last page",
     "test_house.py": "this file",
     "test_moving.py": "registration, atlas and brain mask, from the source to the audit",

@@ -445,6 +445,7 @@ def decoded(dataset: Dataset, where: str) -> Pixels:
             # A decoder's doubt is a refusal; but bytes behind the last pixel are none of the image.
             warnings.simplefilter("error")
             warnings.filterwarnings("ignore", message="The pixel data is .* excess padding")
+            warnings.filterwarnings("ignore", message="The number of bytes of compressed pixel data matches")
             raw, _ = get_decoder(UID(syntax)).as_array(dataset, raw=True, **options)
     except READING_ERRORS as error:
         wanted = "pixel data that fit their description"

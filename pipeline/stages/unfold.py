@@ -104,6 +104,12 @@ same unit (PS3.3 C.7.6.16.2, C.8.13.5, C.8.15.3)."""
 CONVERTED = ("UnassignedSharedConvertedAttributesSequence", "UnassignedPerFrameConvertedAttributesSequence")
 """Functional groups of legacy converted images: classic elements that had no other place."""
 
+PET = "1.2.840.10008.5.1.4.1.1.128"
+"""SOP class of a classic PET image, which names its unit in Units; an enhanced one has no such element."""
+
+UNITS = {"Bq/ml": "BQML", "{SUVbw}g/ml": "GML"}
+"""Unit of a Real World Value Mapping (UCUM; PS3.16 CID 84, CID 85) -> Units of PET (PS3.3 C.8.9.1.1.3)."""
+
 MULTIFRAME_KEYWORDS = (
     "DimensionIndexSequence",
     "DimensionOrganizationSequence",
@@ -210,6 +216,8 @@ def _frames(dataset: Dataset) -> Iterator[Dataset]:
         for level in (*shared, groups):
             _flatten(level, frame)
         _put(frame, "InstanceNumber", number)
+        if classic == PET and "Units" not in frame and (unit := _mapped_unit(frame)):
+            _put(frame, "Units", unit)
         _set_pixels(frame, pixels, syntax)
         yield frame
 
@@ -251,6 +259,20 @@ def _flatten(groups: Dataset, frame: Dataset) -> None:
             _hand_on(direction, "DiffusionGradientOrientation", frame, "DiffusionGradientOrientation")
     if "RealWorldValueMappingSequence" in groups:
         _hand_on(groups, "RealWorldValueMappingSequence", frame, "RealWorldValueMappingSequence")
+
+
+def _mapped_unit(frame: Dataset) -> str:
+    """Return the unit that a frame's rescale makes, where its one Real World Value Mapping is the same line."""
+    mappings = _items(frame, "RealWorldValueMappingSequence")
+    if len(mappings) != 1:
+        return ""
+    (item,) = mappings
+    line = [_floats(_value(frame, keyword), 1)[0] for keyword in ("RescaleSlope", "RescaleIntercept")]
+    mapped = [_floats(_value(item, f"RealWorldValue{end}"), 1)[0] for end in ("Slope", "Intercept")]
+    codes = [str(_value(code, "CodeValue")) for code in _items(item, "MeasurementUnitsCodeSequence")]
+    # RescaleSlope has 16 characters, the mapping's slope is a double.
+    is_same = np.allclose(line, mapped, rtol=1e-6, atol=1e-9)
+    return UNITS.get(codes[0], "") if is_same and len(codes) == 1 else ""
 
 
 def _hand_on(item: Dataset, source: str, frame: Dataset, target: str) -> None:
@@ -398,6 +420,7 @@ def _tiles(dataset: Dataset, down: int, across: int, count: int) -> Sequence[npt
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             warnings.filterwarnings("ignore", message="The pixel data is .* excess padding")
+            warnings.filterwarnings("ignore", message="The number of bytes of compressed pixel data matches")
             pixels, _ = get_decoder(syntax).as_array(dataset, raw=True, **options)
     except READING_ERRORS as error:
         raise _undecodable("pixel data that fit their description", type(error).__name__) from error
