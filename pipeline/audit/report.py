@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from threading import Event
 from typing import Any
 
 from pipeline.model.errors import EvidenceError
@@ -110,6 +111,19 @@ class Run:
     counts: Counter[str] = field(default_factory=Counter)
     digests: dict[str, str] = field(default_factory=dict)
     second_reader: Counter[str] = field(default_factory=Counter)
+    stop: Event = field(default_factory=Event)
+    """Set where the audit is to end early."""
+
+    def go_on(self) -> None:
+        """Say that another piece of work begins.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If it is not to begin any more.
+        """
+        if self.stop.is_set():
+            raise KeyboardInterrupt
 
     def add(self, finding: Finding) -> None:
         """Take a finding; beyond the limit of its task it is only counted."""
@@ -120,6 +134,14 @@ class Run:
             self.findings.append(finding)
         else:
             self.unlisted += 1
+
+    def take(self, other: Run) -> None:
+        """Take what another run gathered of other files."""
+        for finding in other.findings:
+            self.add(finding)
+        self.unlisted += other.unlisted
+        self.counts.update(other.counts)
+        self.digests |= other.digests
 
     def report(self) -> AuditReport:
         """Return what was gathered."""

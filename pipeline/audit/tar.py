@@ -99,6 +99,7 @@ def _wanted_members(manifest: Manifest) -> dict[str, Member]:
 
 def _walk_tar(tape: _Tape, walk: Walk, spot: Spot) -> None:
     while (block := tape.take(_BLOCK)) != _ZEROS:
+        spot.run.go_on()
         name, size = _member_of(block, walk, spot)
         here = spot.at(name, walk.wanted[name].case if name in walk.wanted else "")
         if name.encode() <= walk.last.encode():

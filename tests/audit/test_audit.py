@@ -45,6 +45,7 @@ from spoiling import (
 
 import pipeline.audit as audit_package
 from pipeline.audit import audit
+from pipeline.audit.report import Run
 
 
 def test_an_untouched_release_raises_no_alarm(intact: Path) -> None:
@@ -65,6 +66,24 @@ def test_an_audit_changes_nothing_in_the_release(intact: Path) -> None:
     audit(intact)
 
     assert state() == before
+
+
+def test_an_interruption_in_one_task_ends_the_whole_audit(intact: Path) -> None:
+    def interrupted(line: str) -> None:
+        if "TAR" in line:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        audit(intact, tell=interrupted)
+
+
+def test_no_member_is_begun_after_an_interruption() -> None:
+    run = Run()
+    run.go_on()
+    run.stop.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        run.go_on()
 
 
 def test_progress_names_each_task(intact: Path) -> None:
