@@ -7,248 +7,33 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
-from pydicom.dataset import Dataset
 
+from pipeline.door import Admissible, Doorstep, Journal, converted, part_facts
 from pipeline.facegate import guard_faces
 from pipeline.io import annotation, nifti, store
-from pipeline.io.dicom import read_dataset
-from pipeline.io.document import canonical, read_line_at
-from pipeline.io.imagefile import read_image
+from pipeline.io.document import canonical
 from pipeline.io.picture import png
-from pipeline.io.policy import load_policy
-from pipeline.io.ruleset import canonical_form
-from pipeline.io.source import read_refs
 from pipeline.io.workspace import Workspace, keep_pictures, open_workspace
-from pipeline.model.deid import Policy
-from pipeline.model.errors import CurationError, ExposureError, GeometryError, LabelError, SourceError
-from pipeline.model.exposure import Screening
-from pipeline.model.identified import Identified, Key, source_token
-from pipeline.model.plan import CasePlan, LabelSource
+from pipeline.model.errors import CurationError, ExposureError, LabelError
+from pipeline.model.plan import CasePlan
 from pipeline.model.record import Finished, Json, Note, Outcome, Refusal, Step, decimals
 from pipeline.model.rules import Channel, Label, LabelClass, TaskRules
-from pipeline.model.series import Kind, SourceRef
-from pipeline.model.volume import Annotation, Grid, Move, Quantity, Volume, value_name
-from pipeline.pixelgate import Gate, screen_slices, screen_volume
-from pipeline.stages.accept import accept
+from pipeline.model.series import Kind
+from pipeline.model.volume import Annotation, Grid, Move, Volume, value_name
+from pipeline.orders import ATLAS, BRAIN_MASK, LABEL, Named, Request, admit, entry_of, read_order
 from pipeline.stages.align import align
 from pipeline.stages.check import check
-from pipeline.stages.convert import convert
-from pipeline.stages.deidentify import claims_text, deidentify
-from pipeline.stages.face import PART_KEYWORDS, Part, said_part
+from pipeline.stages.face import Part, said_part
 from pipeline.stages.fix import half_turn
 from pipeline.stages.label import label
 from pipeline.stages.orient import orient
-from pipeline.stages.quantify import quantify
 from pipeline.stages.rasterise import rasterise
 from pipeline.stages.register import register
 from pipeline.stages.scale import scale
 from pipeline.stages.strip import strip
-from pipeline.stages.unfold import unfold
-
-ROOMS = {
-    "deidentify": 1, "accept": 1, "screen": 2, "convert": 3, "orient": 1, "align": 1, "fix": 1, "scale": 1,
-    "rasterise": 1, "label": 1, "check": 1, "register": 1, "strip": 1, "face": 1, "deface": 1,
-}  # fmt: skip
-"""Version of what each room does to voxels or notes: raise it when its golden bytes change."""
-
-_RECORD = 2
-"""Version of what a record says beside the notes: raise it when the same case gets another line."""
-
-LABEL = "label"
-"""What notes, links and the door call the label, beside the channels by name."""
-
-BRAIN_MASK, ATLAS = "brain_mask", "atlas"
-"""What they call what a curator gives where the rules ask for it."""
-
-_DECIDES = ("name", "quantity", "values", "scale", "geometry", "padding", "outliers", "registration")
-"""What of a channel's rules decides its voxels, once its series is chosen."""
-
-_EXTRAS = ("rapidocr", "onnxruntime", "pydeface")
-"""What reads pictures and takes faces away; where it is not installed, neither is done."""
-
-_COMPUTES = ("numpy", "SimpleITK", "pydicom", "nibabel", "python-gdcm", "pylibjpeg-openjpeg", "pyjpegls")
-
-
-@cache
-def software() -> dict[str, Json]:
-    """Return the versions of all that computes a released byte."""
-    versions: dict[str, Json] = {name: version(name) for name in _COMPUTES}
-    return {
-        "curate": version("curate-releases"),
-        **versions,
-        **{name: _version_or_none(name) for name in _EXTRAS},
-        "compressor": nifti.compressor(),
-        "rooms": dict(ROOMS),
-    }
-
-
-def _version_or_none(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "none"
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """Which case to make: opaque names and a place in a plan, because it crosses the network."""
-
-    workspace: str
-    task: str
-    case: str
-    offset: int
-
-
-@dataclass(frozen=True, slots=True)
-class LetIn:
-    """What came through the door: instances, a volume or a drawing; of a channel also its volume, if it was made."""
-
-    value: Any
-    converted: Step[Volume] | None = None
-
-
-class Admissible(Protocol):
-    """What a walk knows of its case: what is planned, and how its channels and label come through the door."""
-
-    @property
-    def plan(self) -> CasePlan:
-        """The case's line of the plan."""
-
-    @property
-    def rules(self) -> TaskRules:
-        """Its task's rules."""
-
-    def let_in(self, about: str, journal: Journal) -> LetIn:
-        """Bring a channel or the label through the door."""
-
-    def links(self) -> dict[str, Json]:
-        """Return the keyed digests of the sources of each channel and the label."""
-
-    def inputs(self) -> dict[str, Json]:
-        """Return what the case is made from, as people can read and the store may keep it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """Everything a walk needs to know of a case beside its sources."""
-
-    plan: CasePlan
-    rules: TaskRules
-    policy: Policy
-    key: Key
-    screening: Screening
-
-    @property
-    def gate(self) -> Gate:
-        """What is done about text in the pixels."""
-        return Gate(self.screening, self.rules.burned_in)
-
-    @property
-    def vocabulary(self) -> tuple[re.Pattern[str], ...]:
-        """Names of contours and segments that the rules know; others do not pass the door."""
-        rule = self.rules.label
-        names = [*rule.ignore, *(pattern for item in rule.classes for pattern in item.from_names)]
-        return tuple(re.compile(name, re.IGNORECASE) for name in names)
-
-    def action(self) -> dict[str, Json]:
-        """Return all that decides the case's bytes; its keyed digest names the case in the store."""
-        rules = self.rules
-        return {
-            "record": _RECORD, "task": self.plan.task, "case": self.plan.case, "subset": self.plan.subset,
-            "subject": self.plan.subject, "warnings": list(self.plan.warnings),
-            "half_turn": None if self.plan.half_turn is None else dict(self.plan.half_turn),
-            "channels": [c.model_dump_json(include={*_DECIDES}, exclude_none=True) for c in rules.channels],
-            "label": None if self.plan.label is None else rules.label.model_dump_json(),
-            **self._pixels(), "policy": self.policy.digest, "software": software(),
-            "sources": {name: [ref.digest for ref in refs] for name, refs in self.plan.channels.items()},
-            "frames": {name: [list(slice_) for slice_ in found] for name, found in self.plan.frames.items()},
-            "label_source": None if self.plan.label is None else dict(self.plan.label.digests()),
-            "given": {name: dict(source.digests()) for name, source in self.plan.given.items()},
-            "brain_mask": None if rules.brain_mask is None else rules.brain_mask.model_dump_json(),
-        }  # fmt: skip
-
-    def _pixels(self) -> dict[str, Json]:
-        """Return what is done about what the pixels show."""
-        rule, face = self.rules.burned_in, self.rules.face
-        return {
-            "unscreened": self.screening.unscreened,
-            "burned_in": None if rule is None else rule.model_dump(),
-            "face": None if face is None else face.model_dump(),
-        }
-
-    def inputs(self) -> dict[str, Json]:
-        """Return what `action` holds as people can read and the store may keep it: source digests are keyed."""
-        rules = canonical_form(self.rules)
-        channels: list[Any] = rules["channels"]  # type: ignore[index,call-overload,assignment]  # rules are an object
-        plan = self.plan
-        given = (ATLAS, BRAIN_MASK)
-        return {
-            "format": "curate-action/1", "record": _RECORD, "task": plan.task, "case": plan.case,
-            "subset": plan.subset,
-            "subject": plan.subject, "warnings": list(plan.warnings),
-            "half_turn": None if plan.half_turn is None else dict(plan.half_turn),
-            "channels": [{k: c[k] for k in _DECIDES if k in c} for c in channels],
-            "label": None if plan.label is None else rules["label"],  # type: ignore[index,call-overload]
-            **self._pixels(),
-            "policy": self.policy.digest, "software": software(), "sources": self.links(),
-            "frames": {name: [list(slice_) for slice_ in found] for name, found in plan.frames.items()},
-            **{name: rules[name] for name in given if name in rules},  # type: ignore[index,operator,call-overload]
-        }  # fmt: skip
-
-    def links(self) -> dict[str, Json]:
-        """Return the keyed digests of the sources of each channel, the label, and what else was given."""
-        given = {name: source.refs for name, source in self.plan.given.items()}
-        files = {**self.plan.channels, **given}
-        found: dict[str, Json] = {name: _keyed(self, refs) for name, refs in files.items()}
-        if self.plan.label is not None:
-            found[LABEL] = _keyed(self, self.plan.label.refs)
-        return found
-
-    def let_in(self, about: str, journal: Journal) -> LetIn:
-        """Read the sources of a channel or the label, and bring them through the door."""
-        source = self.plan.label
-        if about == LABEL and source is not None:
-            return _let_label_in(self, source, journal)
-        if about == BRAIN_MASK:
-            return LetIn(journal.keep(_read_mask(self.plan.given[about]), about))
-        if about == ATLAS:
-            return LetIn(_read_atlas(self.plan.given[about]))
-        channel = next(channel for channel in self.rules.channels if channel.name == about)
-        journal.enter("deidentify")
-        if self.rules.source is not None:
-            return LetIn(_read_file(self, channel, journal))
-        return _let_slices_in(self, channel, journal)
-
-
-class Journal:
-    """The notes of one case in the order of its rooms, and the room it is in."""
-
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell = tell
-        self.stage = "open"
-        self.notes: list[dict[str, Json]] = []
-        self.pictures: dict[str, bytes] = {}
-        """What a room shows to whoever reviews the case: file name -> PNG."""
-
-    def enter(self, stage: str) -> None:
-        """Say which room comes now; a refusal will name it."""
-        self.stage = stage
-        self._tell(stage)
-
-    def keep(self, step: Step[Any], about: str) -> Any:
-        """Write a room's note down, saying what it is about (a channel, or `label`); hand on its value."""
-        self.keep_note(step.note, about)
-        return step.value
-
-    def keep_note(self, note: Note, about: str) -> None:
-        """Write a note down."""
-        self.notes.append({"channel": about, **note.to_json()})
 
 
 def walk(order: Admissible, journal: Journal) -> tuple[tuple[Volume, ...], Volume | None]:
@@ -327,14 +112,6 @@ def _registered(
     return step.value.move
 
 
-def _read_atlas(source: LabelSource) -> Volume:
-    """Return the reference image that the curator gave, in RAS+."""
-    blob, *others = read_refs(source.refs)
-    name = source.ref.member or source.ref.path
-    stored = read_image(blob, name, companion=others[0] if others else None)
-    return orient(accept(stored.value, Quantity.ARBITRARY).value).value
-
-
 def _stripped(
     order: Admissible, channels: Mapping[str, Volume], moves: Mapping[str, Move], onto: Grid, journal: Journal
 ) -> dict[str, Volume]:
@@ -365,99 +142,9 @@ def _acquire(order: Admissible, channel: Channel, journal: Journal) -> tuple[Vol
     if order.rules.source is not None:
         return came.value, "", Part.UNSAID
     journal.enter("convert")
-    volume: Volume = journal.keep(came.converted or _convert(came.value, channel), channel.name)
+    volume: Volume = journal.keep(came.converted or converted(came.value, channel), channel.name)
     frame = str(came.value[0].get("FrameOfReferenceUID", ""))
     return volume, frame, said_part(part_facts(came.value[0]))
-
-
-def _let_slices_in(order: Order, channel: Channel, journal: Journal) -> LetIn:
-    """Return a channel's slices without a person in header or pixels, and their volume."""
-    identified = Identified(_read(order.plan.channels[channel.name]))
-    clean = _clean(order, identified, channel.name, journal)
-    journal.enter("convert")
-    slices = wanted_slices(clean, order.plan.frames.get(channel.name, ()))
-    converted = _convert(slices, channel)
-    journal.enter("screen")
-    screened = screen_slices(slices, order.gate, is_claimed=claims_text(identified))
-    if "covered" in screened.note.facts:
-        converted = _convert(screened.value, channel)
-    return LetIn(journal.keep(screened, channel.name), converted)
-
-
-def _convert(slices: Sequence[Dataset], channel: Channel) -> Step[Volume]:
-    measure = quantify(slices, channel.quantity, values=channel.values or "rescale")
-    return convert(
-        slices, measure, geometry=channel.geometry, padding=channel.padding, outliers=channel.outliers
-    )
-
-
-def _let_label_in(order: Order, source: LabelSource, journal: Journal) -> LetIn:
-    """Return a mask's drawing, or the de-identified object that holds one."""
-    if source.kind is Kind.MASK:
-        journal.enter(LABEL)
-        return LetIn(journal.keep(_read_mask(source), LABEL))
-    journal.enter("deidentify")
-    return LetIn(_clean(order, Identified(_read([source.ref])), LABEL, journal))
-
-
-def part_facts(dataset: Dataset) -> dict[str, Any]:
-    """Return what the header says of the part of the body."""
-    return {keyword: dataset.get(keyword) for keyword in PART_KEYWORDS}
-
-
-def _read_file(order: Order, channel: Channel, journal: Journal) -> Volume:
-    """Return a channel that is no longer DICOM, on its file's grid; no text of its header comes through."""
-    refs, ((_, number),) = order.plan.channels[channel.name], order.plan.frames[channel.name]
-    blob, *others = read_refs(refs)
-    name = refs[0].member or refs[0].path
-    stored = read_image(blob, name, companion=others[0] if others else None, volume=number)
-    voxels: Volume = journal.keep(stored, channel.name)
-    journal.enter("convert")
-    accepted = accept(voxels, channel.quantity)
-    journal.enter("screen")
-    screened: Volume = journal.keep(screen_volume(accepted.value, order.gate), channel.name)
-    journal.keep_note(accepted.note, channel.name)
-    return screened
-
-
-def wanted_slices(datasets: Sequence[Dataset], frames: Sequence[tuple[int, int]]) -> Sequence[Dataset]:
-    """Return the slices of a volume: the datasets, or the named frames of those that hold several.
-
-    Raises
-    ------
-    GeometryError
-        layout-missing, where an image holds fewer slices than before the door: what tells of them did not pass it.
-    """
-    if not frames:
-        return datasets
-    unfolded = [unfold(dataset) for dataset in datasets]
-    if any(frame >= len(unfolded[file]) for file, frame in frames):
-        raise GeometryError(
-            "layout-missing",
-            wanted="the slices that were indexed",
-            found="fewer, de-identified",
-            where="unfold",
-        )
-    return [unfolded[file][frame] for file, frame in frames]
-
-
-def _read(refs: Sequence[SourceRef]) -> list[Dataset]:
-    return [read_dataset(content) for content in read_refs(refs)]
-
-
-def _clean(
-    order: Order, identified: Identified[Sequence[Dataset]], about: str, journal: Journal
-) -> tuple[Dataset, ...]:
-    """Let datasets through the door; the pixels of images are looked at afterwards."""
-    step = deidentify(
-        identified,
-        policy=order.policy,
-        key=order.key,
-        vocabulary=order.vocabulary,
-        admits_text=about != LABEL,
-    )
-    clean: tuple[Dataset, ...] = journal.keep(step, about)
-    return clean
 
 
 def _draw(order: Admissible, drawn_on: tuple[Grid, str], journal: Journal) -> Annotation | None:
@@ -489,16 +176,6 @@ def _draw(order: Admissible, drawn_on: tuple[Grid, str], journal: Journal) -> An
         _same_frame(roi.frame_of_reference_uid, frame, "label")
     drawn: Annotation = journal.keep(rasterise(contours.rois, grid), "label")
     return drawn
-
-
-def _read_mask(source: LabelSource) -> Step[Annotation]:
-    """Read a mask with what belongs to it."""
-    content = dict(zip(source.refs, read_refs(source.refs), strict=True))
-    names = None
-    if source.names is not None:
-        names = annotation.read_label_names(content[source.names].decode("utf-8", errors="replace"))
-    companion = None if source.data is None else content[source.data]
-    return annotation.read_mask(content[source.ref], source.inside, companion=companion, names=names)
 
 
 def _is_other(first: str, second: str) -> bool:
@@ -537,11 +214,6 @@ def _record(
     }  # fmt: skip
 
 
-def _keyed(order: Order, refs: Sequence[SourceRef]) -> list[str]:
-    case_key = order.key.of_case(order.plan.task, order.plan.case)
-    return [source_token(case_key, ref.digest) for ref in refs]
-
-
 def _classes(rules: TaskRules, labelled: Volume) -> dict[str, Json]:
     counts = np.bincount(labelled.data.ravel(), minlength=len(rules.label.classes) + 1)
     ml = labelled.grid.voxel_ml
@@ -553,58 +225,6 @@ def _classes(rules: TaskRules, labelled: Volume) -> dict[str, Json]:
         }
         for item in rules.label.classes
     }
-
-
-def entry_of(order: Order) -> str:
-    """Return where the finished case stands in the store: its name is the keyed digest of all that makes it."""
-    return store.entry_name(order.key, order.action())
-
-
-def found_finished(workspace: Workspace, order: Order) -> Finished | None:
-    """Return a case that stands in the store, whole by its digests; None when it must be made."""
-    entry = entry_of(order)
-    if store.find(workspace.store, entry) is None:
-        return None
-    return Finished(order.plan.task, order.plan.case, entry, False, tuple(order.plan.warnings))
-
-
-@dataclass(frozen=True, slots=True)
-class Orders:
-    """What all cases of a task have in common."""
-
-    rules: TaskRules
-    policy: Policy
-    key: Key
-    screening: Screening
-
-    @classmethod
-    def of(cls, workspace: Workspace, rules: TaskRules) -> Orders:
-        """Return what a workspace adds to a task's rules: the policy, the key, and what its settings say of pixels."""
-        return cls(rules, load_policy(None), workspace.key(), workspace.settings().screening)
-
-    def order(self, plan: CasePlan) -> Order:
-        """Return one case's order."""
-        return Order(plan, self.rules, self.policy, self.key, self.screening)
-
-
-def read_order(workspace: Workspace, request: Request) -> Order:
-    """Return the planned case with the rules it was planned under."""
-    path = workspace.plans / f"{request.task}.jsonl"
-    rules = TaskRules.model_validate_json(read_line_at(path, 0)["rules"])
-    return Orders.of(workspace, rules).order(CasePlan.from_json(read_line_at(path, request.offset)))
-
-
-def admit(plan: CasePlan, memory: int | None) -> None:
-    """Refuse a case that cannot fit, with the number it needs."""
-    need = plan.memory_need()
-    if memory is not None and need > memory:
-        raise SourceError(
-            "case-too-large", wanted=f"a worker with {_mib(need)} MiB for a case", found=f"{_mib(memory)} MiB"
-        )
-
-
-def _mib(count: int) -> int:
-    return -(-count // 2**20)
 
 
 def _place(bug: Exception) -> str:
@@ -623,7 +243,7 @@ def run(request: Request, tell: Callable[[str], None], memory: int | None = None
     def begin() -> Begun:
         workspace = open_workspace(Path(request.workspace))
         order = read_order(workspace, request)
-        return Begun(order, workspace.store, entry_of(order), workspace)
+        return Begun(Doorstep(order), workspace.store, entry_of(order), workspace)
 
     return conclude(request, begin, Journal(tell), memory)
 
@@ -636,18 +256,6 @@ class Begun:
     store: Path
     entry: str
     workspace: Workspace | None
-
-
-class Named(Protocol):
-    """What is asked for, by task and case."""
-
-    @property
-    def task(self) -> str:
-        """Its task."""
-
-    @property
-    def case(self) -> str:
-        """Its name in the task."""
 
 
 def conclude(request: Named, begin: Callable[[], Begun], journal: Journal, memory: int | None) -> Outcome:

@@ -24,7 +24,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from pipeline.io import lettering, nifti
+from pipeline.io import lettering
+from pipeline.io.compressor import compressor
 from pipeline.io.policy import load_policy
 from pipeline.io.ruleset import load_rules
 from pipeline.io.workspace import Workspace, open_workspace
@@ -75,7 +76,7 @@ def doctor(workspace: Path | None) -> list[Finding]:
     findings += [_package(name) for name in _PACKAGES]
     findings += [_decoder(uid.name, get_decoder(uid).is_available) for uid in _SYNTAXES]
     findings.append(_reader())
-    canary = str(nifti.compressor()["canary"])
+    canary = str(compressor()["canary"])
     findings.append(
         Finding(
             "compressor",

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from pydicom.dataset import Dataset
 
-from pipeline.case import part_facts, wanted_slices
+from pipeline.door import part_facts, wanted_slices
 from pipeline.facegate import guard_faces, require_template
 from pipeline.index import Told, look
 from pipeline.io import annotation, nifti

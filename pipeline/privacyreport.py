@@ -11,7 +11,6 @@ from pathlib import Path
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
 
-from pipeline.case import Orders
 from pipeline.io.dicom import is_dicom, read_dataset
 from pipeline.io.document import canonical
 from pipeline.io.durable import write_bytes
@@ -22,7 +21,8 @@ from pipeline.model.identified import Identified
 from pipeline.model.names import ANNOTATION_NAMES
 from pipeline.model.record import Json, Step
 from pipeline.model.series import SourceRef
-from pipeline.release import planned
+from pipeline.orders import Orders
+from pipeline.planned import planned
 from pipeline.stages.deidentify import deidentify
 from pipeline.stages.policywords import describe
 

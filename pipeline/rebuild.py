@@ -23,6 +23,7 @@ from pipeline.io.workspace import Workspace, create, open_workspace
 from pipeline.model.errors import UsageError
 from pipeline.model.record import Json
 from pipeline.plan import plan
+from pipeline.planned import planned
 
 Told = Callable[[str, int, int], None]
 """Told (what, done, of how many); 0 when the whole is not known."""
@@ -162,7 +163,7 @@ def _has_key(root: Path, workspace: Workspace) -> bool:
 
 
 def _build(shop: Workspace, tasks: Sequence[str], workers: int | None, told: Told) -> releases.Built:
-    total = sum(len(task.requests) for task in releases.planned(shop, tasks))
+    total = sum(len(task.requests) for task in planned(shop, tasks))
     done = 0
 
     def ended() -> None:

@@ -19,12 +19,13 @@ from pipeline.audit import Finding
 from pipeline.audit.files import release_files
 from pipeline.audit.report import Run, Spot
 from pipeline.audit.sources import readable_lines
-from pipeline.case import run, software
+from pipeline.case import run
 from pipeline.io import store
 from pipeline.io.workspace import Workspace, create
 from pipeline.model.errors import UsageError
 from pipeline.model.record import Refusal
-from pipeline.release import Planned, planned
+from pipeline.orders import software
+from pipeline.planned import Planned, planned
 from pipeline.stages.package import package
 
 

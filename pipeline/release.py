@@ -13,30 +13,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline import metadata
-from pipeline.case import Orders, Request, entry_of, found_finished, software
-from pipeline.facegate import require_template
 from pipeline.io import ledger, store, tarball
 from pipeline.io.decisions import last_decisions
 from pipeline.io.document import canonical, digest_of, merkle_root
 from pipeline.io.durable import sweep, write_bytes
-from pipeline.io.planfile import read_plan
 from pipeline.io.runlog import RunLog, ending, merge
 from pipeline.io.signature import ENVELOPE, SIGNATURE, SigningKey, sign
 from pipeline.io.workspace import Workspace
 from pipeline.model.clusterfile import ClusterFile
 from pipeline.model.errors import PrivacyError, UsageError
-from pipeline.model.plan import CasePlan
 from pipeline.model.record import Finished, Json, Outcome, Refusal
-from pipeline.model.rules import PublishedSplit, TaskRules
 from pipeline.model.series import Fate
-from pipeline.pixelgate import Gate
+from pipeline.orders import Orders, Request, entry_of, found_finished, software
+from pipeline.planned import Planned, kept_out, planned, read_refusals
 from pipeline.stages.package import Package, package
 from pipeline.stages.review import STAGE as REVIEW
 from pipeline.stages.review import review
-from pipeline.verify import Part, PrivacyReport, verify_pack
 
 if TYPE_CHECKING:
     from pipeline.cluster import StageTold
+    from pipeline.verify import Part, PrivacyReport
 
 MANIFEST_FORMAT = "curate-manifest/1"
 RELEASE_FORMAT = "curate-release/1"
@@ -45,28 +41,6 @@ LEAKS_SHOWN = 20
 
 _READERS = 4
 """Threads that look through the store: reading and hashing let the interpreter go on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """One task's plan as it stands in the workspace."""
-
-    task: str
-    header: Mapping[str, Any]
-    requests: Sequence[Request]
-    plans: Sequence[CasePlan]
-    refusals: Sequence[Refusal]
-
-    @property
-    def rules(self) -> TaskRules:
-        """The rules it was planned under."""
-        return TaskRules.model_validate_json(self.header["rules"])
-
-    @property
-    def published(self) -> PublishedSplit | None:
-        """The published ids, if the task has them."""
-        text = self.header["published"]
-        return None if text is None else PublishedSplit.model_validate_json(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,35 +62,6 @@ class Built:
         }
 
 
-def planned(workspace: Workspace, tasks: Sequence[str]) -> list[Planned]:
-    """Return the plans of the tasks asked for, or of all that are planned.
-
-    Raises
-    ------
-    UsageError
-        nothing-planned, naming the first task without a plan.
-    """
-    names = sorted(set(tasks)) or sorted(path.stem for path in workspace.plans.glob("*.jsonl"))
-    if not names:
-        raise UsageError("nothing-planned", wanted="a plan", found="none")
-    for name in names:
-        if not (workspace.plans / f"{name}.jsonl").exists():
-            raise UsageError("nothing-planned", wanted=f"a plan of {name}", found="none")
-    return [_read_plan(workspace, name) for name in names]
-
-
-def _read_plan(workspace: Workspace, task: str) -> Planned:
-    made = read_plan(workspace.plans / f"{task}.jsonl")
-    root = str(workspace.root.resolve())
-    places = zip(made.names, made.cases.offsets, strict=True)
-    requests = [Request(root, task, case, offset) for case, offset in places]
-    return Planned(task, made.header, requests, made.cases, made.refusals)
-
-
-def _refusal(document: Mapping[str, Any]) -> Refusal:
-    return Refusal(**{name: document[name] for name in Refusal.__slots__})
-
-
 def build(
     workspace: Workspace,
     tasks: Sequence[str],
@@ -130,9 +75,6 @@ def build(
     `told` hears (case, stage); `ended` is called once for each case.
     """
     plans = planned(workspace, tasks)
-    Gate(workspace.settings().screening).require()
-    for plan in plans:
-        require_template(plan.rules.face)
     _sweep(workspace)
     finished, refusals, warnings = Counter[bool](), [], []
     for outcome in _outcomes(workspace, plans, workers, told):
@@ -153,9 +95,6 @@ def _outcomes(
     workspace: Workspace, plans: Sequence[Planned], workers: int | str | ClusterFile, told: StageTold
 ) -> Iterator[Outcome]:
     """Yield how each planned case ended: first those that stand in the store, then what workers are started for."""
-    # Here, because `status` and `pack` read plans and start no worker: Dask is half of what starting costs.
-    from pipeline import cluster
-
     runs = workspace.runs / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}"
     log, waiting = RunLog(runs), []
     for plan in plans:
@@ -166,8 +105,30 @@ def _outcomes(
                 log.append(ending(found))
                 yield found
     log.close()
-    yield from cluster.run_cases(waiting, workers=workers, workspace=workspace, runs=runs, told=told)
+    if waiting:
+        yield from _made(workspace, plans, waiting, workers=workers, runs=runs, told=told)
     merge(runs)
+
+
+def _made(
+    workspace: Workspace,
+    plans: Sequence[Planned],
+    waiting: Sequence[Request],
+    *,
+    workers: int | str | ClusterFile,
+    runs: Path,
+    told: StageTold,
+) -> Iterator[Outcome]:
+    """Yield how the cases end that workers are started for, if this machine has what their gates need."""
+    # Here, because most of what starting costs is what makes voxels and Dask, and often nothing is to be made.
+    from pipeline import cluster
+    from pipeline.facegate import require_template
+    from pipeline.pixelgate import Gate
+
+    Gate(workspace.settings().screening).require()
+    for plan in plans:
+        require_template(plan.rules.face)
+    yield from cluster.run_cases(waiting, workers=workers, workspace=workspace, runs=runs, told=told)
 
 
 def _standing(workspace: Workspace, plan: Planned) -> Iterator[Finished | None]:
@@ -193,21 +154,6 @@ def _write_refusals(workspace: Workspace, plans: Sequence[Planned], built: Seque
                 path.unlink()
     for name, refusal in names.items():
         write_bytes(workspace.refusals / name, canonical(refusal.to_json()))
-
-
-def read_refusals(workspace: Workspace, task: str) -> list[Refusal]:
-    """Return the refusals of a task's last build, plan's and build's."""
-    return [refusal for refusal in _recorded(workspace, task) if refusal.stage != REVIEW]
-
-
-def kept_out(workspace: Workspace, task: str) -> list[Refusal]:
-    """Return the finished cases of a task that review kept out of the last pack."""
-    return [refusal for refusal in _recorded(workspace, task) if refusal.stage == REVIEW]
-
-
-def _recorded(workspace: Workspace, task: str) -> list[Refusal]:
-    paths = sorted(workspace.refusals.glob(f"{task}-*.json"))
-    return [_refusal(json.loads(path.read_bytes())) for path in paths]
 
 
 def _keep_out(workspace: Workspace, task: str, refusals: Sequence[Refusal]) -> None:
@@ -275,6 +221,9 @@ def pack(
     PrivacyError
         leak-found, before anything is written, when anything of a source is in what would be released.
     """
+    # What reads DICOM takes long to import, and a build needs none of it here.
+    from pipeline.verify import verify_pack
+
     before = _present_tasks(release)
     plans = planned(workspace, tasks)
     laid_out = _laid_out(workspace, plans)
@@ -311,6 +260,8 @@ def _laid_out(workspace: Workspace, plans: Sequence[Planned]) -> list[tuple[Plan
 
 def _parts(workspace: Workspace, laid_out: Sequence[tuple[Planned, Package]]) -> Iterator[Part]:
     """Yield everything that would be written for the tasks, as the verifier wants it."""
+    from pipeline.verify import Part
+
     for plan, made in laid_out:
         task = plan.task
         yield Part(f"{task}.tar", f"{task}/dataset.json", "", made.dataset)

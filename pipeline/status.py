@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.case import Orders, entry_of
 from pipeline.io import ledger, store
 from pipeline.io.decisions import last_decisions
 from pipeline.io.diary import going_on
@@ -17,7 +16,8 @@ from pipeline.io.workspace import Workspace, holder
 from pipeline.model.difference import changes
 from pipeline.model.record import Json
 from pipeline.model.review import NOT_REVIEWED, STANDINGS, seen_of, standing
-from pipeline.release import Planned, planned, read_refusals
+from pipeline.orders import Orders, entry_of
+from pipeline.planned import Planned, planned, read_refusals
 
 NEW = "no earlier build of this case is in the store"
 _MOST = 8

@@ -19,7 +19,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 _set_preload = forkserver.set_forkserver_preload
 """One fork server serves all that is called in one process: it imports what any of them needs, once."""
 forkserver.set_forkserver_preload = lambda names: _set_preload(  # type: ignore[assignment]
-    [*names, "pipeline.cluster.work", "pipeline.index", "pipeline.export"]
+    [*names, "pipeline.handover", "pipeline.cluster.work", "pipeline.index", "pipeline.export"]
 )
 
 REAL = Path(__file__).parents[2] / "shared/data/real"

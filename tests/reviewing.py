@@ -8,7 +8,8 @@ from typing import Any
 
 from pipeline.io.workspace import Workspace
 from pipeline.model.review import seen_of
-from pipeline.release import Packed, pack, planned
+from pipeline.planned import planned
+from pipeline.release import Packed, pack
 from pipeline.review.desk import Applied, Desk
 from pipeline.review.finished import finished_cases
 

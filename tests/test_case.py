@@ -7,21 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from scanned import Scan, mosaic
 
 from pipeline import case
-from pipeline.case import Orders, Request, entry_of
 from pipeline.demo import make
 from pipeline.index import index
-from pipeline.io.document import read_line_at
 from pipeline.io.workspace import Workspace, create
-from pipeline.model.errors import GeometryError, SourceError
-from pipeline.model.plan import CasePlan
 from pipeline.model.record import Finished, Refusal
-from pipeline.model.rules import TaskRules
 from pipeline.model.series import Kind
+from pipeline.orders import Request
 from pipeline.plan import plan
-from pipeline.release import planned
+from pipeline.planned import planned
 
 TASK = "Task10_Colon"
 
@@ -116,43 +111,6 @@ def test_a_source_that_changed_or_went_refuses_the_case_without_its_path(
     assert path.name not in json.dumps([changed.to_json(), gone.to_json()])
 
 
-def changed_rules(rules: TaskRules, **changes: object) -> TaskRules:
-    return TaskRules.model_validate_json(json.dumps(json.loads(rules.model_dump_json()) | changes))
-
-
-def test_what_decides_the_voxels_names_the_entry_and_nothing_else_does(
-    workspace: Workspace, request_: Request
-) -> None:
-    made = order(workspace, request_)
-    header = {**json.loads(made.rules.header.model_dump_json()), "description": "another text"}
-    same = replace(made, rules=changed_rules(made.rules, header=header))
-    turned = replace(made, plan=replace(made.plan, half_turn={"why": "w", "evidence": "e", "digest": ""}))
-    label = json.loads(made.rules.label.model_dump_json())
-    label["classes"][0]["from_names"] = ["another"]
-    relabelled = replace(made, rules=changed_rules(made.rules, label=label))
-    assert entry_of(same) == entry_of(made)
-    assert len({entry_of(made), entry_of(turned), entry_of(relabelled)}) == 3
-    bare = replace(made.plan, label=None)
-    assert entry_of(replace(made, plan=bare)) == entry_of(replace(relabelled, plan=bare))
-
-
-def test_the_order_holds_the_rules_that_were_planned(workspace: Workspace, request_: Request) -> None:
-    line = read_line_at(workspace.plans / f"{TASK}.jsonl", request_.offset)
-    assert (
-        Orders.of(workspace, order(workspace, request_).rules).order(CasePlan.from_json(line)).plan.case
-        == request_.case
-    )
-
-
-def test_an_image_that_holds_fewer_slices_behind_the_door_is_refused() -> None:
-    tiled = mosaic(Scan(modality="MR", intercept=0))
-    assert len(case.wanted_slices([tiled], [(0, 9), (0, 0)])) == 2
-    del tiled.ImageType
-    with pytest.raises(GeometryError) as refusal:
-        case.wanted_slices([tiled], [(0, 0), (0, 9)])
-    assert refusal.value.code == "layout-missing"
-
-
 def test_a_workspace_that_is_none_refuses(tmp_path: Path) -> None:
     outcome = case.run(Request(str(tmp_path), TASK, "colon_001", 0), lambda stage: None)
     assert isinstance(outcome, Refusal)
@@ -173,20 +131,6 @@ def test_a_bug_met_in_a_case_is_its_outcome_and_says_where_not_what(
     assert isinstance(outcome, Refusal)
     assert (outcome.code, outcome.found) == ("bug", "ValueError")
     assert person not in json.dumps(outcome.to_json())
-
-
-def test_a_case_that_cannot_fit_is_not_begun_and_says_what_it_needs(
-    workspace: Workspace, request_: Request
-) -> None:
-    made = order(workspace, request_)
-    need = made.plan.memory_need()
-    rows_columns_slices = max(made.plan.voxels.values())
-    assert need > 40 * rows_columns_slices > 0
-    case.admit(made.plan, need)
-    case.admit(made.plan, None)
-    with pytest.raises(SourceError, match=f"a worker with {-(-need // 2**20)} MiB") as refused:
-        case.admit(made.plan, need - 1)
-    assert refused.value.code == "case-too-large"
 
 
 def test_memory_that_is_short_is_no_bug_of_the_case(

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline import doctor as room
 from pipeline.doctor import Finding, doctor
-from pipeline.io import nifti
+from pipeline.io.compressor import compressor
 from pipeline.io.workspace import create
 
 
@@ -25,7 +25,7 @@ def test_all_is_well_here(tmp_path: Path) -> None:
 
 
 def test_the_compressor_makes_the_bytes_of_every_release() -> None:
-    assert nifti.compressor()["canary"] == room.CANARY
+    assert compressor()["canary"] == room.CANARY
 
 
 def test_another_compressor_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:

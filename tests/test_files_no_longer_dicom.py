@@ -22,7 +22,8 @@ from pipeline.io import ledger, store
 from pipeline.io.workspace import Workspace, create
 from pipeline.model.record import Finished, Outcome
 from pipeline.plan import TaskPlan, plan
-from pipeline.release import build, pack, planned
+from pipeline.planned import planned
+from pipeline.release import build, pack
 
 TASK = "Task11_Files"
 LPI = np.array([[-0.8, 0, 0, 90], [0, -0.7, 0, 60], [0, 0, -2.5, 30], [0, 0, 0, 1.0]])

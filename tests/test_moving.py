@@ -16,7 +16,7 @@ from heads import AFFINE, MOVED, SHAPE, head, placed, rigid
 
 from pipeline import case
 from pipeline.audit import audit
-from pipeline.case import Journal
+from pipeline.door import Journal
 from pipeline.index import index
 from pipeline.io import store
 from pipeline.io.ruleset import load_rules
@@ -24,7 +24,8 @@ from pipeline.io.workspace import Workspace, create
 from pipeline.model.errors import CurationError
 from pipeline.model.record import Finished, Refusal
 from pipeline.plan import TaskPlan, plan
-from pipeline.release import build, pack, planned
+from pipeline.planned import planned
+from pipeline.release import build, pack
 
 TASK = "Task12_Moved"
 MAGNITUDE = {"method": "robust_min_max", "percentiles": [0.5, 99.5], "over": "nonzero"}

@@ -27,7 +27,7 @@ from pipeline.model.errors import CurationError
 from pipeline.model.plan import CasePlan
 from pipeline.model.record import Finished, Outcome
 from pipeline.plan import TaskPlan, plan
-from pipeline.release import planned
+from pipeline.planned import planned
 
 SPLEEN, LIVER, PROSTATE = "Task09_Spleen", "Task03_Liver", "Task05_Prostate"
 

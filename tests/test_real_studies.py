@@ -21,7 +21,7 @@ from pipeline.io.workspace import Workspace, create
 from pipeline.model.identified import Key
 from pipeline.model.record import Finished
 from pipeline.plan import TaskPlan, plan
-from pipeline.release import planned
+from pipeline.planned import planned
 
 TASK = "Task05_Prostate"
 T2, ADC, SAGITTAL = (

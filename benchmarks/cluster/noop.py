@@ -18,8 +18,8 @@ import time
 from pathlib import Path
 
 from pipeline import cluster
-from pipeline.case import Request
 from pipeline.io.workspace import create
+from pipeline.orders import Request
 
 BIN = Path(sys.executable).parent
 RULES = Path(__file__).parents[2] / "rules"

@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 from pydicom.dataset import Dataset
 
-from pipeline.case import part_facts, wanted_slices
+from pipeline.door import part_facts, wanted_slices
 from pipeline.export import KEPT
 from pipeline.facegate import guard_faces
 from pipeline.index import _line

@@ -12,21 +12,20 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from types import ModuleType
 from typing import Any
 
 import dask
 from distributed.system import MEMORY_LIMIT
 
-from pipeline.case import Request
-from pipeline.cluster.handover import Handed
 from pipeline.cluster.places import CONFIG, Grounds, opened
 from pipeline.cluster.window import LOOK_EVERY_S, Item, Lost, StageTold, Window, Work
 from pipeline.cluster.work import Bench, Terms
-from pipeline.io import staging
 from pipeline.io.workspace import Workspace
 from pipeline.model.clusterfile import ClusterFile, LocalGroup, SchedulerGroup, fused
 from pipeline.model.errors import UsageError
-from pipeline.model.record import Outcome, Refusal
+from pipeline.model.record import Handed, Outcome, Refusal
+from pipeline.orders import Request
 
 __all__ = ["StageTold", "run_cases"]
 
@@ -142,7 +141,8 @@ def _once(requests: Sequence[Request], run: _Run, *, is_again: bool) -> Iterator
             windows.append(Window(place, *run.job(name), run.told, finished))
             windows[-1].forget(requests)
             windows[-1].open()
-        stack.callback(staging.sweep, Path(run.staging))
+        if len(windows) > 1:
+            stack.callback(_staging().sweep, Path(run.staging))
         windows[0].ready.extend(Item(request) for request in requests)
         while not all(window.is_idle for window in windows):
             _fill(windows)
@@ -155,8 +155,15 @@ def _once(requests: Sequence[Request], run: _Run, *, is_again: bool) -> Iterator
                     windows[-1].ready.append(Item(item.request, result))
                     continue
                 if item.handed is not None:
-                    staging.drop(Path(item.handed.folder))
+                    _staging().drop(Path(item.handed.folder))
                 yield result
+
+
+def _staging() -> ModuleType:
+    """Return what knows the staging folder, where there are zones: it knows DICOM too, and takes long to import."""
+    from pipeline.io import staging
+
+    return staging
 
 
 def _fill(windows: Sequence[Window]) -> None:

@@ -8,9 +8,9 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from pipeline import case
 from pipeline.io.document import canonical, digest_of
-from pipeline.io.policy import load_policy
+from pipeline.io.policyfiles import shipped_digest
+from pipeline.orders import software
 
 _PACKAGE = Path(__file__).parents[1]
 
@@ -22,8 +22,8 @@ def identity() -> str:
         canonical(
             {
                 "code": _code(),
-                "policy": load_policy(None).digest,
-                "software": case.software(),
+                "policy": shipped_digest(),
+                "software": software(),
                 "python": list(sys.version_info[:2]),
                 "distributed": version("distributed"),
             }

@@ -15,12 +15,12 @@ from distributed import get_worker
 from distributed.diagnostics.plugin import WorkerPlugin
 from distributed.scheduler import KilledWorker
 
-from pipeline.case import Request
 from pipeline.cluster.identity import identity
 from pipeline.cluster.places import ANSWER_WITHIN_S, Place
 from pipeline.cluster.work import TRIES, Bench, Terms
 from pipeline.model.errors import UsageError
 from pipeline.model.record import Refusal
+from pipeline.orders import Request
 
 TOPIC = "curate-stage"
 _PLUGIN = "curate-bench"

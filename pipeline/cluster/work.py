@@ -7,13 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from pipeline import case
-from pipeline.case import Named, Request
-from pipeline.cluster.handover import Handed, finish, open_door
 from pipeline.confined import Confined, End, Ended, Limits
-from pipeline.io.quiet import hush
 from pipeline.io.runlog import RunLog, ending
-from pipeline.model.record import Outcome, Refusal
+from pipeline.making import PRELOAD, finish, make, open_door
+from pipeline.model.record import Handed, Outcome, Refusal
+from pipeline.orders import Named, Request
 
 Tell: TypeAlias = Callable[[str], None]
 
@@ -22,8 +20,6 @@ TRIES = 2
 
 _OF_ITS_OWN = 256 * 2**20
 """Bytes of a worker's memory that are not its child's to fill: worker, fork server, an idle child."""
-
-_PRELOAD = ("pipeline.cluster.work",)
 
 _CODES = {End.CRASH: "case-crashed", End.MEMORY: "memory-short", End.TIMEOUT: "case-timeout"}
 _WANTED = {
@@ -62,12 +58,12 @@ class Bench:
         self.terms = terms
         # What cannot fit a child at all is refused by its estimate; a child needs something to start with.
         self.memory = None if memory is None else max(memory - _OF_ITS_OWN, _OF_ITS_OWN)
-        self._confined = Confined(Limits(self.memory, terms.seconds), _PRELOAD)
+        self._confined = Confined(Limits(self.memory, terms.seconds), PRELOAD)
         self._log: RunLog | None = None
 
     def make(self, request: Request, tell: Tell) -> Outcome:
         """Return how a case ended, whatever it did to its process."""
-        outcome: Outcome = self.attempt(_make, (request, self.memory), request, tell)
+        outcome: Outcome = self.attempt(make, (request, self.memory), request, tell)
         self.note(outcome)
         return outcome
 
@@ -117,11 +113,6 @@ class Bench:
         self._confined.close()
         if self._log is not None:
             self._log.close()
-
-
-def _make(request: Request, memory: int | None, tell: Tell) -> Outcome:
-    hush()
-    return case.run(request, tell, memory)
 
 
 def _refusal(ended: Ended, about: Refusal) -> Refusal:

@@ -53,8 +53,9 @@ def build_cases(
 ) -> releases.Built:
     """Make every planned case of these tasks, and show how far it is and what was refused."""
     from pipeline import release as releases
+    from pipeline.planned import planned
 
-    total = sum(len(task.requests) for task in releases.planned(workspace, tasks))
+    total = sum(len(task.requests) for task in planned(workspace, tasks))
     count = workers or workspace.settings().workers or os.cpu_count() or 1
     done = 0
 
@@ -121,12 +122,10 @@ def pack(
 
 def kept_out(workspace: Workspace, tasks: Sequence[str]) -> list[Refusal]:
     """Say which cases review kept out of what was just packed."""
-    from pipeline import release as releases
+    from pipeline import planned
 
     out = [
-        each
-        for task in releases.planned(workspace, tasks)
-        for each in releases.kept_out(workspace, task.task)
+        each for task in planned.planned(workspace, tasks) for each in planned.kept_out(workspace, task.task)
     ]
     show_refusals(out)
     return out

@@ -28,8 +28,8 @@ def review(
     context: click.Context, folder: Path, tasks: tuple[str, ...], is_served: bool, as_json: bool
 ) -> int | None:
     """Draw every finished case and write a page a task, on which a person decides on each."""
-    from pipeline import release as releases
     from pipeline.io.workspace import open_workspace
+    from pipeline.planned import planned
     from pipeline.review import build_pages, serve
     from pipeline.review.stopped import write_stopped
 
@@ -37,7 +37,7 @@ def review(
     if context.invoked_subcommand is not None:
         return None
     workspace = open_workspace(folder)
-    stopped = write_stopped(workspace, [task.task for task in releases.planned(workspace, tasks)])
+    stopped = write_stopped(workspace, [task.task for task in planned(workspace, tasks)])
     if stopped is not None:
         talk.print(f"Pictures that stopped cases, for you alone: {stopped}", markup=False)
     with progress("drawing") as told:

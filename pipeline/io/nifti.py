@@ -3,44 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import struct
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-import deflate
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.io.compressor import gzip_member
 from pipeline.io.document import digest_of
 from pipeline.model.record import Json, decimals
 from pipeline.model.volume import Affine
 
-COMPRESSION_LEVEL = 6
-"""libdeflate 6: the size of zlib 6 at about four times its speed."""
-
-_CANARY = bytes(range(256)) * 64 + b"curate" * 1000
-_GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 _XFORM_SCANNER = 1
-
-
-def gzip_member(content: bytes) -> bytes:
-    """Return one gzip member without name and time, OS 255, compressed by the pinned libdeflate."""
-    body = deflate.deflate_compress(content, COMPRESSION_LEVEL)
-    trailer = struct.pack("<II", deflate.crc32(content), len(content) & 0xFFFFFFFF)
-    return _GZIP_HEADER + bytes(body) + trailer
-
-
-@cache
-def compressor() -> dict[str, Json]:
-    """Name what compresses, with a canary: the digest of a fixed text compressed by it."""
-    return {
-        "name": "libdeflate",
-        "binding": f"deflate {deflate.__version__}",
-        "level": COMPRESSION_LEVEL,
-        "canary": digest_of(gzip_member(_CANARY)),
-    }
 
 
 @dataclass(frozen=True, slots=True)

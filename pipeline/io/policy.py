@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,14 +16,12 @@ from pydicom.sr._snomed_dict import mapping as snomed_mapping
 from pydicom.sr.codedict import codes as code_dictionary
 
 from pipeline.io.plainyaml import Document, Fault, read_plain
+from pipeline.io.policyfiles import policy_digest, read_policy_file, read_policy_files, shipped_policy
 from pipeline.io.strict import held_against, model_keys
 from pipeline.model import deid
 from pipeline.model.deid import Check, Handling, Otherwise, Policy, Purpose, Row, Scope, Vocabulary
 from pipeline.model.errors import RulesError
 from pipeline.model.rules import Number, Regex, Rule
-
-POLICY_FILES = ("policy.yaml", "allow.yaml", "vocabulary.yaml", "private.yaml", "table-e1-1.json")
-"""What a policy folder holds, in the order in which the digest takes them."""
 
 Keyword = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]+$")]
 Names = tuple[str, ...]
@@ -158,16 +155,9 @@ class _Reasons(Rule):
 
 def load_reasons(folder: Path | None = None) -> tuple[Mapping[str, str], Mapping[str, str]]:
     """Return why each option that is in force is, and why each other one is not."""
-    raw = {"reasons.yaml": _bytes((folder or shipped_policy()) / "reasons.yaml")}
+    raw = {"reasons.yaml": read_policy_file((folder or shipped_policy()) / "reasons.yaml")}
     reasons = _read(_Reasons, "reasons.yaml", raw)
     return reasons.chosen, reasons.not_chosen
-
-
-def shipped_policy() -> Path:
-    """Return the folder of the policy that comes with the program, beside the package or inside a wheel."""
-    package = Path(__file__).resolve().parents[1]
-    beside = package.parent / "rules" / "deid"
-    return beside if beside.is_dir() else package / "_shipped" / "rules" / "deid"
 
 
 def load_policy(folder: Path | None = None) -> Policy:
@@ -197,7 +187,7 @@ def _shipped() -> Policy:
 
 
 def _loaded(home: Path) -> Policy:
-    raw = {name: _bytes(home / name) for name in POLICY_FILES}
+    raw = read_policy_files(home)
     settings = _read(_Settings, "policy.yaml", raw)
     allow = _read(_Allow, "allow.yaml", raw)
     words = _read(_Vocabularies, "vocabulary.yaml", raw)
@@ -225,23 +215,12 @@ def _loaded(home: Path) -> Policy:
         birth_date=settings.birth_date,
         issuer_counts=settings.issuer_counts,
         edition=table.edition,
-        digest=_digest(raw),
+        digest=policy_digest(raw),
         rows=rows,
         characteristics=frozenset(
             int(row.tag, 16) for row in rows if "retain_patient_characteristics" in row.options
         ),
     )
-
-
-def _bytes(path: Path) -> bytes:
-    if not path.is_file():
-        raise RulesError("rules-not-found", wanted=f"the policy file {path.name}", found="none")
-    return path.read_bytes()
-
-
-def _digest(raw: Mapping[str, bytes]) -> str:
-    parts = [f"{name} {hashlib.sha256(raw[name]).hexdigest()}\n" for name in POLICY_FILES]
-    return "sha256:" + hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
 def _refuse(faults: Sequence[str]) -> None:

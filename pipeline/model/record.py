@@ -100,3 +100,13 @@ class Finished:
 
 Outcome: TypeAlias = "Finished | Refusal"
 """How one case ended; small, because it crosses the network."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """A case that waits for its second zone: where, and the digest of the document that says all else."""
+
+    task: str
+    case: str
+    folder: str
+    digest: str

@@ -24,7 +24,7 @@ from pipeline.model.record import Json
 from pipeline.model.review import FILE_FORMAT, REASONS, Kept, seen_of, standing
 from pipeline.model.rules import Channel, TaskRules
 from pipeline.model.volume import Quantity
-from pipeline.release import Planned, planned
+from pipeline.planned import Planned, planned
 from pipeline.review import sheet
 from pipeline.review.desk import Desk
 from pipeline.review.finished import finished_cases

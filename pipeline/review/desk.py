@@ -10,7 +10,7 @@ from pipeline.io.workspace import Workspace
 from pipeline.model.errors import UsageError
 from pipeline.model.record import Json
 from pipeline.model.review import seen_of
-from pipeline.release import Planned, planned
+from pipeline.planned import Planned, planned
 from pipeline.review.finished import finished_cases
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from pipeline.case import Orders, entry_of
 from pipeline.io import store
 from pipeline.io.workspace import Workspace
-from pipeline.release import Planned
+from pipeline.orders import Orders, entry_of
+from pipeline.planned import Planned
 
 
 def finished_cases(

@@ -12,7 +12,7 @@ from pipeline.io.durable import write_bytes
 from pipeline.io.workspace import Workspace
 from pipeline.model.errors import FAULTS
 from pipeline.model.record import Refusal
-from pipeline.release import read_refusals
+from pipeline.planned import read_refusals
 
 PAGE = "index.html"
 _STYLE = (

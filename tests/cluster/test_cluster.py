@@ -15,7 +15,6 @@ from threading import Thread
 import pytest
 
 from pipeline import cluster
-from pipeline.case import Request
 from pipeline.cluster.window import Item
 from pipeline.cluster.work import Bench
 from pipeline.io.runlog import read_all
@@ -23,6 +22,7 @@ from pipeline.io.workspace import Workspace, create
 from pipeline.model.clusterfile import ClusterFile, LocalGroup, SchedulerGroup, fused
 from pipeline.model.errors import UsageError
 from pipeline.model.record import Outcome, Refusal
+from pipeline.orders import Request
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

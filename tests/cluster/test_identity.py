@@ -21,5 +21,5 @@ def test_the_identity_is_of_code_and_versions_and_stays(
 
 def test_another_version_of_what_computes_is_another_identity(monkeypatch: pytest.MonkeyPatch) -> None:
     first = module.identity()
-    monkeypatch.setattr(module.case, "software", lambda: {"numpy": "1"})
+    monkeypatch.setattr(module, "software", lambda: {"numpy": "1"})
     assert module.identity.__wrapped__() != first

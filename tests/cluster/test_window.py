@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from distributed.scheduler import KilledWorker
 
-from pipeline.case import Request
 from pipeline.cluster.identity import identity
 from pipeline.cluster.places import Place
 from pipeline.cluster.window import Done, Item, Lost, Window
 from pipeline.cluster.work import Terms
 from pipeline.model.errors import UsageError
 from pipeline.model.record import Refusal
+from pipeline.orders import Request
 
 
 class Future:

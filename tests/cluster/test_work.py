@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.case import Request
 from pipeline.cluster.work import Bench, Terms
 from pipeline.io.runlog import read_all
 from pipeline.model.errors import SourceError
 from pipeline.model.record import Finished, Refusal
+from pipeline.orders import Request
 
 Tell = Callable[[str], None]
 

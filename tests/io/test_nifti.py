@@ -11,11 +11,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from pipeline.io.document import digest_of
-from pipeline.io.nifti import NiftiFile, compressor, encode, gzip_member
+from pipeline.io.nifti import NiftiFile, encode
 
 AFFINE = np.array([[0.7, 0, 0, -120.5], [0, 0.8, 0, 33.25], [0, 0, 2.5, -900], [0, 0, 0, 1]])
 DTYPES = ("int16", "float32", "uint8", "uint16")
@@ -120,14 +118,3 @@ def test_the_bytes_of_a_fixed_volume_stay() -> None:
 
 
 GOLDEN = "sha256:e4d2a93bf44cc407d1c3b9b307fa1627cf617a5406c425f005b3b65de13337a0"
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.binary(max_size=3000))
-def test_a_member_is_gzip_to_others(content: bytes) -> None:
-    assert gzip.decompress(gzip_member(content)) == content
-
-
-def test_the_compressor_names_itself_and_its_canary() -> None:
-    assert compressor()["name"] == "libdeflate"
-    assert str(compressor()["canary"]).startswith("sha256:")

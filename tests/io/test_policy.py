@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.io.policy import POLICY_FILES, load_policy, shipped_policy
+from pipeline.io.policy import load_policy
+from pipeline.io.policyfiles import POLICY_FILES, shipped_policy
 from pipeline.model.deid import Act, Items
 from pipeline.model.errors import RulesError
 

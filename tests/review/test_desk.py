@@ -15,7 +15,7 @@ from pipeline.compare import compare
 from pipeline.io.decisions import last_decisions
 from pipeline.io.workspace import Workspace
 from pipeline.model.errors import UsageError
-from pipeline.release import kept_out
+from pipeline.planned import kept_out
 from pipeline.review.desk import Desk
 from pipeline.status import status
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 from pipeline.io.workspace import Workspace
-from pipeline.release import planned
+from pipeline.planned import planned
 from pipeline.review.finished import finished_cases
 
 SPLEEN = "Task09_Spleen"

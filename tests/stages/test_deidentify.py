@@ -36,7 +36,7 @@ from pydicom.uid import (
     JPEGLosslessSV1,
 )
 
-from pipeline.case import wanted_slices
+from pipeline.door import wanted_slices
 from pipeline.index import look
 from pipeline.io.dicom import read_dataset
 from pipeline.io.policy import load_policy, shipped_policy

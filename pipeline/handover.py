@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from pipeline import case
-from pipeline.case import Begun, Journal, LetIn, Order, Request
+from pipeline.door import Doorstep, Journal, LetIn
 from pipeline.io import staging
-from pipeline.io.quiet import hush
 from pipeline.io.workspace import Workspace, open_workspace
 from pipeline.model.errors import CurationError
 from pipeline.model.plan import CasePlan, LabelSource
-from pipeline.model.record import Json, Outcome, Refusal
+from pipeline.model.record import Handed, Json, Outcome, Refusal
 from pipeline.model.rules import TaskRules
 from pipeline.model.series import SourceRef
+from pipeline.orders import LABEL, Order, Request, admit, entry_of, read_order
 
 Tell: TypeAlias = Callable[[str], None]
 
@@ -29,27 +29,16 @@ _FORMAT = "curate-handover/1"
 _NOWHERE = SourceRef("", None, "", 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Handed:
-    """A case that waits for its second zone: where, and the digest of the document that says all else."""
-
-    task: str
-    case: str
-    folder: str
-    digest: str
-
-
 def open_door(request: Request, folder: str, memory: int | None, tell: Tell) -> Handed | Refusal:
     """Bring a case's channels and label through the door, into a folder of the staging area."""
-    hush()
     target = staging.folder_of(Path(folder), request.task, request.case)
     try:
         workspace = open_workspace(Path(request.workspace))
-        order = case.read_order(workspace, request)
-        case.admit(order.plan, memory)
+        order = read_order(workspace, request)
+        admit(order.plan, memory)
         staging.begin(target)
         document: dict[str, Json] = {
-            "format": _FORMAT, "entry": case.entry_of(order), "plan": _without_sources(order.plan),
+            "format": _FORMAT, "entry": entry_of(order), "plan": _without_sources(order.plan),
             "rules": order.rules.model_dump_json(), "links": order.links(), "inputs": order.inputs(),
             "passages": _passages(workspace, order, target, tell),
         }  # fmt: skip
@@ -60,13 +49,13 @@ def open_door(request: Request, folder: str, memory: int | None, tell: Tell) -> 
 
 def _passages(workspace: Workspace, order: Order, folder: Path, tell: Tell) -> dict[str, Json]:
     """Return what the second zone needs to know of each channel and the label, up to the first that is refused."""
-    beside = [*([] if order.plan.label is None else [case.LABEL]), *order.plan.given]
+    beside = [*([] if order.plan.label is None else [LABEL]), *order.plan.given]
     passages: dict[str, Json] = {}
     for about in [*(channel.name for channel in order.rules.channels), *beside]:
         journal = Journal(tell)
         try:
             with case.picturing(workspace, order.plan):
-                value = order.let_in(about, journal).value
+                value = Doorstep(order).let_in(about, journal).value
         except CurationError as error:
             said = {"code": error.code, "wanted": error.wanted, "found": error.found, "where": error.where}
             passages[about] = {"stage": journal.stage, "refused": said}
@@ -119,13 +108,12 @@ class Admitted:
 
 def finish(handed: Handed, store: str, memory: int | None, tell: Tell) -> Outcome:
     """Make a case from what was handed over, in the store named; sources and key are not needed."""
-    hush()
     folder = Path(handed.folder)
 
-    def begin() -> Begun:
+    def begin() -> case.Begun:
         document = staging.get_document(folder, handed.digest)
         plan = CasePlan.from_json(document["plan"])
         order = Admitted(plan, TaskRules.model_validate_json(document["rules"]), folder, document)
-        return Begun(order, Path(store), document["entry"], None)
+        return case.Begun(order, Path(store), document["entry"], None)
 
     return case.conclude(handed, begin, Journal(tell), memory)

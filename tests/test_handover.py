@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 
 from pipeline import case
-from pipeline.case import Request
-from pipeline.cluster.handover import Handed, finish, open_door
 from pipeline.demo import make
+from pipeline.handover import finish, open_door
 from pipeline.index import index
 from pipeline.io.staging import get_document
-from pipeline.io.workspace import create
-from pipeline.model.record import Finished, Refusal
+from pipeline.io.workspace import create, open_workspace
+from pipeline.model.record import Finished, Handed, Refusal
+from pipeline.orders import Request, read_order
 from pipeline.plan import plan
-from pipeline.release import planned
+from pipeline.planned import planned
 
 TASKS = ("Task04_Hippocampus", "Task05_Prostate", "Task10_Colon")
 
@@ -115,9 +115,7 @@ def test_what_is_handed_over_names_no_source_and_no_person(shop: Shop, handed: l
 
 def test_a_fault_at_the_door_refuses_alike_in_both_ways(shop: Shop, tmp_path: Path) -> None:
     request = shop.requests[-1]
-    ref = next(
-        iter(case.read_order(case.open_workspace(Path(request.workspace)), request).plan.channels.values())
-    )[0]
+    ref = next(iter(read_order(open_workspace(Path(request.workspace)), request).plan.channels.values()))[0]
     source = Path(ref.path)
     shutil.copy(source, tmp_path / "kept")
     entry = case.run(request, quiet)
