@@ -19,7 +19,7 @@ from pipeline.model.rules import BurnedIn
 from pipeline.model.syntax import LOSSY_SYNTAXES
 from pipeline.model.volume import Volume
 from pipeline.stages.convert import decoded
-from pipeline.stages.screen import View, cover, views
+from pipeline.stages.screen import View, are_of_one_line, clearest, contrasted, cover, joined, views
 
 STACKED = {"CT", "MR", "PT"}
 """Modalities whose series are looked at along the stack; of any other every image is looked at."""
@@ -39,7 +39,7 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Found:
+class Found:
     """Lettering by frame, and the pictures that show it, with a frame around each find."""
 
     boxes: Mapping[int, Sequence[Box]]
@@ -115,7 +115,7 @@ def _judged(
     frames: Sequence[Frame], gate: Gate, *, each: bool, is_claimed: bool
 ) -> tuple[list[Frame] | None, Note]:
     """Return covered frames, None where nothing had to be covered, and the note."""
-    found = _search(frames, each)
+    found = search(frames, each)
     facts: dict[str, Json] = {
         "screened": True,
         "looked_at": "every image" if each else "what does not change along the stack",
@@ -126,7 +126,7 @@ def _judged(
     if gate.rule is None or not found.boxes:
         raise _exposed(found, is_claimed)
     covered = cover(frames, found.boxes)
-    left = _search(covered, each)
+    left = search(covered, each)
     if left.boxes:
         raise _exposed(left, is_claimed)
     boxes = sum(len(ones) for ones in found.boxes.values())
@@ -152,17 +152,38 @@ def _places(boxes: Mapping[int, Sequence[Box]], count: int) -> list[Json]:
     ]  # fmt: skip
 
 
-def _search(frames: Sequence[Frame], each: bool) -> _Found:
-    boxes: dict[int, list[Box]] = defaultdict(list)
-    pictures = []
+def search(frames: Sequence[Frame], each: bool) -> Found:
+    """Return where lettering lies in the frames of one series.
+
+    A picture of a whole stack is read only where it holds rows of shapes like letters. Where lettering was found in
+    one, the frames that show most of it are read too: what hides a part of a line in the stack is not in all of them.
+    """
     shown = views(frames, each=each)
+    boxes: dict[tuple[int, ...], list[Box]] = defaultdict(list)
+    pictures = []
     for view in shown:
-        found = lettering.find(view.picture)
-        for number in view.frames if found else ():
-            boxes[number] += [box for box in found if box not in boxes[number]]
+        is_stack = len(view.frames) > 1
+        found = (
+            [] if is_stack and not lettering.is_worth_reading(view.picture) else lettering.find(view.picture)
+        )
+        boxes[view.frames] += found
         if found:
             pictures.append(_framed(view, found))
-    return _Found(boxes, pictures, len(shown))
+    by_frame: dict[int, list[Box]] = {}
+    for members, found in boxes.items():
+        if found:
+            by_frame |= dict.fromkeys(members, joined([*found, *_read_again(frames, members, found)]))
+    return Found(by_frame, pictures, len(shown))
+
+
+def _read_again(frames: Sequence[Frame], members: Sequence[int], boxes: Sequence[Box]) -> list[Box]:
+    """Return what lies on the lines of the finds of a stack in its clearest frames."""
+    if len(members) == 1:
+        return []
+    stack, places = [frames[number] for number in members], joined(boxes)
+    numbers = sorted({number for place in places for number in clearest(stack, place)})
+    seen = [box for number in numbers for box in lettering.find(contrasted(stack[number]))]
+    return [box for box in seen if any(are_of_one_line(box, place) for place in places)]
 
 
 def _framed(view: View, boxes: Sequence[Box]) -> Picture:
@@ -173,7 +194,7 @@ def _framed(view: View, boxes: Sequence[Box]) -> Picture:
     return picture
 
 
-def _exposed(found: _Found, is_claimed: bool) -> CurationError:
+def _exposed(found: Found, is_claimed: bool) -> CurationError:
     claim = " and BurnedInAnnotation says so" if is_claimed else ""
     places = sum(len(ones) for ones in found.boxes.values())
     if not places:

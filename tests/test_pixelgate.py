@@ -71,6 +71,21 @@ def test_bright_text_in_a_few_slices_stops() -> None:
     assert refused(lambda: screen_slices(images(frames), Gate(), is_claimed=False)).code == "burned-in-text"
 
 
+def test_a_stack_without_rows_of_shapes_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lettering, "find", lambda picture: pytest.fail("read"))
+
+    assert screen_slices(images(tissue()), Gate(), is_claimed=False).note.facts["screened"]
+
+
+def test_letters_that_something_hides_in_the_stack_are_covered_where_they_show() -> None:
+    frames, ink = burned(tissue(), only=slice(4, 6))
+    frames[7:, 4:30, 60:100] = 1500
+    step = screen_slices(images(frames), MASK, is_claimed=False)
+    covered = np.stack([decoded(dataset, "") for dataset in step.value])
+
+    assert (covered[4:6, ink] == frames[4:6].min(axis=(1, 2))[:, np.newaxis]).mean() > 0.97
+
+
 def test_the_rules_cover_text_and_the_note_counts_what_changed() -> None:
     frames, ink = burned(tissue())
     step = screen_slices(images(frames), MASK, is_claimed=False)

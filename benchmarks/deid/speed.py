@@ -13,20 +13,25 @@ import subprocess
 import tempfile
 import time
 from io import BytesIO
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pydicom
 from plant import COMMON, WILD, Inventor, _ct
 from pydicom.dataelem import DataElement
 from pydicom.uid import ExplicitVRLittleEndian
 
+from pipeline.demo.anatomy import grow, paint
+from pipeline.demo.cases import TASKS
 from pipeline.export import deidentify_sources
 from pipeline.io.dicom import read_dataset, write_dataset
 from pipeline.io.policy import load_policy
 from pipeline.io.quiet import hush
 from pipeline.io.workspace import create
 from pipeline.model.identified import Identified, Key
+from pipeline.model.volume import Grid
 from pipeline.stages.deidentify import deidentify
 from pipeline.verify import Made, Source, verify_instances
 from pipeline.verify.public import public
@@ -47,14 +52,24 @@ def series(count: int) -> list[bytes]:
     dataset.Rows = dataset.Columns = 512
     dataset.PatientID, dataset.PatientName = "PID-4711-22", "Quavexzor^Lumtribel"
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "1.2.999.4711.1", "1.2.999.4711.2"
-    dataset.add(DataElement(0x7FE00010, "OW", random.integers(0, 4096, 512 * 512).astype("<u2").tobytes()))
     files = []
-    for number in range(count):
+    for number, pixels in zip(range(count), cycle(bodies()), strict=False):
+        noisy = pixels + random.integers(-20, 20, pixels.shape)
+        dataset.add(DataElement(0x7FE00010, "OW", noisy.clip(0, 4095).astype("<u2").tobytes()))
         dataset.SOPInstanceUID, dataset.InstanceNumber = f"1.2.999.4711.2.{number}", number
         stream = BytesIO()
         pydicom.dcmwrite(stream, dataset, enforce_file_format=True)
         files.append(stream.getvalue())
     return files
+
+
+def bodies() -> npt.NDArray[np.int16]:
+    """Return slices of the phantom's abdomen as a scanner stores them, shape (slices, rows, columns)."""
+    plan = next(plan for plan in TASKS if plan.modality == "CT")
+    grid = Grid((512, 512, 20), np.diag([0.7, 0.7, 4.0, 1.0]))
+    body = grow(plan.organs, grid, seed=("speed",))
+    values = paint(body, grid, values=plan.channels[0].values, marker=plan.marker, seed=("speed",))
+    return np.moveaxis(values, 2, 0).astype(np.int16) + np.int16(1024)
 
 
 def seconds_of(tool: str, python: str, files: list[bytes]) -> float:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,6 +38,40 @@ TILE, OVERLAP = 1024, 160
 
 BORDER = 16
 """Pixels of grey around a picture: letters at its very edge are found as others are."""
+
+STROKE = 7
+"""Pixels: what is wider, an opening takes for the ground that strokes stand on."""
+
+SHORTEST, SMALLEST = 4, 5
+"""Pixels of height and of area that the smallest shape has which is counted as a letter."""
+
+WITHIN = 0.3
+"""Heights of the taller of two neighbours on a line that they overlap at most along it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """Shapes that make a picture worth reading, in heights of the taller of two neighbours where it is a length."""
+
+    step: int
+    """Of 255: how far they stand out from grey."""
+    neighbours: int
+    """How many a shape has."""
+    apart: float
+    """How wide the gap may be."""
+    level: float
+    """How far two stand at one height."""
+    alike: float
+    """How many times as high as the lower one the taller may be."""
+
+
+_WORD = _Row(step=50, neighbours=2, apart=1.5, level=0.6, alike=2.0)
+_STROKES = replace(_WORD, step=80)
+"""Above and below the ground that an opening finds."""
+_PAIR = _Row(step=70, neighbours=1, apart=1.0, level=0.7, alike=1.6)
+
+_CROWD = 2000
+"""Shapes: a picture with more is read without being measured."""
 
 _ENLARGEMENT = ((128, 3.0), (400, 2.0), (TILE, 1.5), (math.inf, 1.0))
 """Longest side in pixels -> by how much a picture is enlarged: letters of 9 pixels are found from 13 on."""
@@ -74,6 +109,48 @@ def find(picture: Picture) -> list[Box]:
     rows, columns = picture.shape
     clipped = {Box(max(b.top, 0), max(b.left, 0), min(b.bottom, rows), min(b.right, columns)) for b in found}
     return sorted(clipped, key=lambda box: (box.top, box.left, box.bottom, box.right))
+
+
+def is_worth_reading(picture: Picture) -> bool:
+    """Whether shapes of the size of letters stand in a row; without any, reading the picture would find nothing.
+
+    Shapes are what stands out from the grey of a contrasted picture, bright or dark, and what is narrow: letters
+    that touch something large are part of it in the first, not in the second. Three faint ones make a row, two clear.
+    """
+    import cv2  # Part of the extra.
+
+    square = np.ones((STROKE, STROKE), np.uint8)
+    bright, dark = np.maximum(picture, 128) - 128, 128 - np.minimum(picture, 128)
+    narrow = [cv2.morphologyEx(picture, which, square) for which in (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT)]
+    wanted = [
+        (bright, _WORD),
+        (dark, _WORD),
+        *((shown, _STROKES) for shown in narrow),
+        (bright, _PAIR),
+        (dark, _PAIR),
+    ]
+    return any(_has_row((shown > row.step).astype(np.uint8), row) for shown, row in wanted)
+
+
+def _has_row(mask: Picture, row: _Row) -> bool:
+    """Whether one shape of a mask has as many neighbours on its line as the row wants."""
+    import cv2
+
+    _, _, shapes, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
+    # The first is the ground.
+    _, _, wide, high, area = shapes[1:].T
+    is_letter = (high >= SHORTEST) & (high <= TALLEST) & (wide <= TALLEST) & (area >= SMALLEST)
+    left, top, wide, high, _ = shapes[1:][is_letter].T.astype(np.float32)
+    if len(left) > _CROWD:
+        return True
+    right, bottom = left + wide, top + high
+    taller, lower = np.maximum.outer(high, high), np.minimum.outer(high, high)
+    level = np.minimum.outer(bottom, bottom) - np.maximum.outer(top, top)
+    gap = np.maximum.outer(left, left) - np.minimum.outer(right, right)
+    is_near = (gap <= row.apart * taller) & (gap > -WITHIN * taller)
+    is_near &= (level >= row.level * taller) & (taller <= row.alike * lower)
+    np.fill_diagonal(is_near, False)
+    return bool((is_near.sum(axis=1) >= row.neighbours).any())
 
 
 def _tiles(picture: Picture) -> Iterator[tuple[int, int, Picture]]:

@@ -9,7 +9,7 @@ of the two (letters of any brightness that do not change where everything else d
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +28,13 @@ FLOOR = 0.01
 
 FEWEST = 3
 """Frames of one size that make a stack; fewer are looked at one by one."""
+
+
+CLEAREST = 3
+"""Frames of a stack that are looked at by themselves for each find."""
+
+BESIDE = 2.0
+"""Times the lesser height: so far apart on a line, two finds are one text, with what lies between."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,6 +104,47 @@ def _around(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         ends = np.take(total, range(NEIGHBOURHOOD, total.shape[axis]), axis=axis)
         values = (ends - np.take(total, range(total.shape[axis] - NEIGHBOURHOOD), axis=axis)) / NEIGHBOURHOOD
     return values
+
+
+def clearest(frames: Sequence[Frame], box: Box) -> list[int]:
+    """Return which frames of one size show most at a place, in their order: a stack's letters stand out best there."""
+    spread = [float(frame[box.top : box.bottom, box.left : box.right].std()) for frame in frames]
+    return sorted(sorted(range(len(frames)), key=lambda number: (-spread[number], number))[:CLEAREST])
+
+
+def joined(boxes: Iterable[Box]) -> list[Box]:
+    """Return boxes with those of one line as one, from the top left: letters that were not read lie between them."""
+    rest, whole = sorted(set(boxes), key=_corner), []
+    while rest:
+        box = rest.pop()
+        near = next((other for other in rest if are_of_one_line(box, other)), None)
+        if near is None:
+            whole.append(box)
+        else:
+            rest.remove(near)
+            rest.append(_around_both(box, near))
+    return sorted(set(whole), key=_corner)
+
+
+def _corner(box: Box) -> tuple[int, int, int, int]:
+    return box.top, box.left, box.bottom, box.right
+
+
+def are_of_one_line(first: Box, second: Box) -> bool:
+    """Whether two boxes are level and so near that they are one text."""
+    lesser = min(first.bottom - first.top, second.bottom - second.top)
+    level = min(first.bottom, second.bottom) - max(first.top, second.top)
+    gap = max(first.left - second.right, second.left - first.right)
+    return level >= lesser / 2 and gap <= BESIDE * lesser
+
+
+def _around_both(first: Box, second: Box) -> Box:
+    return Box(
+        min(first.top, second.top),
+        min(first.left, second.left),
+        max(first.bottom, second.bottom),
+        max(first.right, second.right),
+    )
 
 
 def cover(frames: Sequence[Frame], boxes: Mapping[int, Sequence[Box]]) -> list[Frame]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import binascii
 import html
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from string import ascii_lowercase, ascii_uppercase
 from urllib.parse import unquote_to_bytes
 
 import numpy as np
+import numpy.typing as npt
 from ahocorasick_rs import BytesAhoCorasick
 
 from pipeline.verify.harvest import Harvest
@@ -23,8 +25,11 @@ _DIGEST = re.compile(rb"(?<![0-9a-fA-F])[0-9a-fA-F]{64}(?![0-9a-fA-F])")
 _HEX = re.compile(rb"[0-9A-Fa-f]{16,}")
 _ESCAPE = re.compile(rb"\\u([0-9a-fA-F]{4})")
 
-_WIDE = ((0xFF00FF00, 0x000000FF, 0x00FF0000), (0x00FF00FF, 0x0000FF00, 0xFF000000))
-"""Two wide Latin letters in four bytes, in either byte order: what is zero, where the first and the second stand."""
+_WIDE = ((0xFF00FF00, 0), (0x00FF00FF, 8))
+"""Two wide Latin letters in four bytes, in either byte order: what is zero, and how far up the first letter stands."""
+
+Pairs = npt.NDArray[np.bool_]
+"""Whether a byte (rows) is followed by another (columns) in what is searched for, shape (256, 256)."""
 
 _MARGIN = 128
 """Bytes of voxels looked at around what can be text: the longest text that is searched for whole, and some."""
@@ -48,6 +53,7 @@ class Searcher:
         self._origins = [harvest.strong[pattern] for pattern in patterns]
         self._uids: Mapping[bytes, str] = {uid.encode(): origin for uid, origin in harvest.uids.items()}
         self._digests = {digest.encode() for digest in harvest.digests}
+        self._pairs = pairs_of([*patterns, *self._uids, *self._digests])
         self._automata = [
             (start, BytesAhoCorasick(patterns[start : start + PATTERNS]))
             for start in range(0, len(patterns), PATTERNS)
@@ -68,9 +74,9 @@ class Searcher:
     def voxels(self, content: bytes | memoryview) -> Iterator[Hit]:
         """Look through the text that stands between voxels: only runs of bytes that can be text are read.
 
-        Every strong text has seven such bytes in a row, so that four of them stand at a multiple of four.
+        Every strong text has at least seven bytes.
         """
-        for begin, end in text_runs(content):
+        for begin, end in text_runs(content, self._pairs):
             for hit in self.text(bytes(content[begin:end])):
                 yield Hit(hit.origin, hit.view, begin + hit.offset)
 
@@ -156,16 +162,34 @@ def _from_hex(content: bytes) -> Iterator[bytes]:
             yield bytes.fromhex(piece[: len(piece) // 2 * 2].decode("ascii"))
 
 
-def text_runs(content: bytes | memoryview) -> Iterator[tuple[int, int]]:
-    """Yield begin and end of the parts of voxel bytes that can hold a strong text."""
+def pairs_of(texts: Iterable[bytes]) -> Pairs:
+    """Return which two bytes stand side by side in one of the texts, in any case: the first in rows."""
+    joined = np.frombuffer(b"\n".join(texts), np.uint8)
+    pairs: Pairs = np.zeros((256, 256), bool)
+    pairs[joined[:-1], joined[1:]] = True
+    small, large = (
+        np.frombuffer(letters.encode(), np.uint8) for letters in (ascii_lowercase, ascii_uppercase)
+    )
+    for one, other in ((small, large), (large, small)):
+        pairs[one] |= pairs[other]
+        pairs[:, one] |= pairs[:, other]
+    return pairs
+
+
+def text_runs(content: bytes | memoryview, pairs: Pairs) -> Iterator[tuple[int, int]]:
+    """Yield begin and end of the parts of voxel bytes that can hold a text whose pairs of bytes the table has.
+
+    A text has seven bytes, so that a word of four of them stands at a multiple of four: such a word is of ASCII alone
+    (whatever it is written in: base64, hex, escapes), or of two known pairs. Voxels of CT are neither as a rule.
+    """
     words = np.frombuffer(content, "<u4", count=len(content) // 4)
-    # A byte that can be text has one of its upper three bits set: so have all four, or both that a wide text has.
-    upper = words & np.uint32(0xE0E0E0E0)
-    found = ((upper - np.uint32(0x01010101)) & ~upper & np.uint32(0x80808080)) == 0
-    for zeros, first, second in _WIDE:
-        is_pair = ((words & np.uint32(zeros)) == 0) & ((upper & np.uint32(first)) != 0)
-        is_pair &= (upper & np.uint32(second)) != 0
-        # Of eight wide letters two pairs stand side by side; one alone is chance among voxels.
+    known = pairs.T.reshape(-1)
+    found = _is_ascii(words) | (known[words & np.uint32(0xFFFF)] & known[words >> np.uint32(16)])
+    for zeros, shift in _WIDE:
+        is_wide = (words & np.uint32(zeros)) == 0
+        narrow = words >> np.uint32(shift)
+        is_pair = is_wide & known[(narrow | narrow >> np.uint32(8)) & np.uint32(0xFFFF)]
+        # Of seven wide letters two pairs stand side by side; one alone is chance among voxels.
         found[1:] |= is_pair[1:] & is_pair[:-1]
     places = np.flatnonzero(found) * 4
     if not len(places):
@@ -175,6 +199,14 @@ def text_runs(content: bytes | memoryview) -> Iterator[tuple[int, int]]:
     ends = places[np.r_[gaps, len(places) - 1]] + _MARGIN + 8
     for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
         yield max(begin, 0), min(end, len(content))
+
+
+def _is_ascii(words: npt.NDArray[np.uint32]) -> npt.NDArray[np.bool_]:
+    """Whether each word's four bytes are printable ASCII, as far as one of the upper three bits tells."""
+    upper = words & np.uint32(0x60606060)
+    has_zero = (upper - np.uint32(0x01010101)) & ~upper & np.uint32(0x80808080)
+    is_ascii: npt.NDArray[np.bool_] = (has_zero | (words & np.uint32(0x80808080))) == 0
+    return is_ascii
 
 
 def weak_hits(words: Mapping[str, str], text: str) -> Iterator[Hit]:

@@ -6,7 +6,7 @@ from lettered import burned, tissue
 
 from pipeline.io import lettering
 from pipeline.model.errors import PrivacyError
-from pipeline.stages.screen import contrasted
+from pipeline.stages.screen import contrasted, views
 
 pytest.importorskip("rapidocr", reason="the extra `ocr` is not installed")
 
@@ -24,6 +24,38 @@ def test_boxes_hold_all_ink_of_letters_of_nine_pixels_and_more(size: int) -> Non
         held[box.top : box.bottom, box.left : box.right] = True
 
     assert held[ink].mean() > 0.97
+
+
+def is_worth_reading(frames: np.ndarray) -> bool:
+    return any(lettering.is_worth_reading(view.picture) for view in views(list(frames), each=False))
+
+
+@pytest.mark.parametrize("value", [1500, -900, 240])
+@pytest.mark.parametrize("size", [9, 13, 22])
+def test_a_stack_with_a_line_of_letters_is_worth_reading(size: int, value: int) -> None:
+    assert is_worth_reading(burned(tissue(), size=size, text="AB 7 Ef"[: 3 + 60 // size], value=value)[0])
+
+
+def test_letters_that_grow_out_of_a_bar_as_bright_are_worth_reading() -> None:
+    frames, ink = burned(tissue(), size=14, text="ID 77634", value=1500)
+    frames[:, np.flatnonzero(ink.any(axis=1)).max() - 1 : 60, :120] = 1500
+
+    assert is_worth_reading(frames)
+
+
+def test_two_clear_letters_are_worth_reading_and_one_is_not() -> None:
+    assert lettering.is_worth_reading(picture(text="AB", size=18)[0])
+    assert not lettering.is_worth_reading(picture(text="R", size=18)[0])
+
+
+def test_a_stack_of_tissue_is_not_worth_reading() -> None:
+    assert not is_worth_reading(tissue())
+
+
+def test_noise_of_more_shapes_than_can_be_measured_is_worth_reading() -> None:
+    noise = np.random.default_rng(1).integers(0, 2, (600, 600)).astype(np.uint8)
+
+    assert lettering.is_worth_reading(np.kron(noise, np.ones((4, 4), np.uint8)) * 255)
 
 
 def test_tissue_is_no_text() -> None:

@@ -5,7 +5,7 @@ import pytest
 from lettered import burned, tissue
 
 from pipeline.model.exposure import Box
-from pipeline.stages.screen import contrasted, cover, views
+from pipeline.stages.screen import CLEAREST, clearest, contrasted, cover, joined, views
 
 
 def test_a_stack_gives_three_pictures_of_all_of_its_frames() -> None:
@@ -67,6 +67,31 @@ def test_full_int16_does_not_overflow() -> None:
 
 def test_one_pixel_is_a_picture_without_contrast() -> None:
     assert not contrasted(np.array([[5]], np.uint16)).any()
+
+
+def test_the_clearest_frames_are_those_with_the_letters() -> None:
+    frames, _ = burned(tissue(), only=slice(4, 6))
+
+    assert {4, 5} < set(clearest(list(frames), Box(6, 4, 26, 140)))
+    assert len(clearest(list(frames), Box(6, 4, 26, 140))) == CLEAREST
+
+
+def test_finds_of_one_line_become_one_with_what_lies_between() -> None:
+    line = [Box(10, 5, 20, 40), Box(11, 55, 21, 90), Box(10, 100, 20, 130)]
+
+    assert joined([*line, Box(40, 5, 50, 40), line[0]]) == [Box(10, 5, 21, 130), Box(40, 5, 50, 40)]
+
+
+def test_finds_far_apart_on_a_line_or_on_two_lines_stay_apart() -> None:
+    apart = [Box(10, 5, 20, 40), Box(10, 61, 20, 90), Box(16, 5, 26, 40)]
+
+    assert joined(apart) == sorted(apart, key=lambda box: (box.top, box.left))
+
+
+def test_the_order_of_finds_does_not_change_what_they_are_joined_to() -> None:
+    line = [Box(10, left, 20, left + 12) for left in range(0, 200, 30)]
+
+    assert joined(line) == joined(line[::-1]) == [Box(10, 0, 20, 192)]
 
 
 def test_covering_changes_the_boxes_and_nothing_else() -> None:

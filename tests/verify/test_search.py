@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.verify.harvest import Harvest
 from pipeline.verify.public import public
-from pipeline.verify.search import Searcher, text_runs, weak_hits
+from pipeline.verify.search import Searcher, pairs_of, text_runs, weak_hits
 
 NAME, UID, DIGEST = "Quavexzor", "1.2.999.77.4711", "ab" * 32
 
@@ -66,7 +66,31 @@ def test_a_name_among_voxels_is_found_at_any_place(searcher: Searcher, place: in
 
 
 def test_voxels_without_text_are_not_looked_through() -> None:
-    assert not list(text_runs(np.random.default_rng(1).integers(256, 4096, 4096).astype("<u2").tobytes()))
+    pairs = pairs_of([NAME.encode()])
+    random = np.random.default_rng(1)
+    for voxels in (
+        random.integers(256, 4096, 4096).astype("<u2"),
+        random.integers(-1024, 3000, 4096).astype("<i2"),
+    ):
+        assert not list(text_runs(voxels.tobytes(), pairs))
+
+
+def test_air_that_looks_like_wide_digits_is_not_looked_through() -> None:
+    air = np.random.default_rng(1).integers(32, 64, 4096).astype("<u2").tobytes()
+
+    assert not list(text_runs(air, pairs_of([NAME.encode()])))
+
+
+def test_pairs_are_those_of_the_texts_in_any_case_and_no_others() -> None:
+    pairs = pairs_of([b"\xc3\xb6a-"])
+    both = {(first, second) for first in (0xB6,) for second in b"aA"}
+
+    assert {(int(a), int(b)) for a, b in np.argwhere(pairs)} == {
+        (0xC3, 0xB6),
+        *both,
+        (ord("a"), ord("-")),
+        (ord("A"), ord("-")),
+    }
 
 
 def test_a_weak_word_counts_whole_and_a_bare_number_does_not() -> None:
