@@ -280,6 +280,7 @@ def test_no_text_is_claimed_only_where_the_pixels_were_searched(
     source.write(tmp_path / "in", PatientID="p", StudyInstanceUID="1.2", SeriesInstanceUID="1.2.3",
                  BurnedInAnnotation=said)  # fmt: skip
     monkeypatch.setattr(lettering, "require", lambda: None)
+    monkeypatch.setattr(lettering, "is_worth_reading", lambda picture: True)
     monkeypatch.setattr(lettering, "find", lambda picture: searched.append(picture) or [])
     with unconfined():
         export.deidentify_sources([tmp_path / "in"], tmp_path / "out", key=KEY, told=quiet)
@@ -296,6 +297,7 @@ def test_a_series_in_which_text_is_found_is_not_written(
     source = Source(tissue((4, 40, 40)).transpose(2, 1, 0).astype(np.uint16))
     source.write(tmp_path / "in", PatientID="p", StudyInstanceUID="1.2", SeriesInstanceUID="1.2.3")
     monkeypatch.setattr(lettering, "require", lambda: None)
+    monkeypatch.setattr(lettering, "is_worth_reading", lambda picture: True)
     monkeypatch.setattr(lettering, "find", lambda picture: [Box(2, 2, 9, 30)])
     with unconfined():
         made = export.deidentify_sources([tmp_path / "in"], tmp_path / "out", key=KEY, told=quiet)
