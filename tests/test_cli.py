@@ -20,6 +20,7 @@ from click.testing import CliRunner
 from lettered import burned
 
 from pipeline import cli
+from pipeline.commands import health
 from pipeline.demo import make
 from pipeline.model.errors import FAULTS
 
@@ -385,7 +386,7 @@ HEAVY = (
             ["plan", "-w", "none"],
             ("dask", "distributed", "SimpleITK", "nibabel", "highdicom", "cryptography"),
         ),
-        (["status", "-w", "none"], ("dask", "distributed", "highdicom")),
+        (["status", "-w", "none"], ("dask", "distributed", "highdicom", "SimpleITK", "pydicom")),
         (["audit", "none"], ("dask", "distributed", "SimpleITK", "nibabel", "highdicom", "pydicom")),
     ],
     ids=lambda given: given[0] if isinstance(given, list) else "",
@@ -395,3 +396,11 @@ def test_a_command_loads_only_what_it_works_with(words: list[str], spared: tuple
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
 
     assert set(said.rpartition("LOADED")[2].split()) & set(spared) == set()
+
+
+def test_cases_that_wait_for_the_same_reason_are_told_of_together(capsys: pytest.CaptureFixture[str]) -> None:
+    waiting = [{"case": f"c{number}", "why": ["new"]} for number in range(3)]
+    task = {"task": "T", "rules_changed": False, "next_build": [*waiting, {"case": "c9", "why": ["damaged"]}]}
+    health._show_next_build(task)
+    said = capsys.readouterr().err.splitlines()
+    assert said == ["T c0 and 2 more would be made: new", "T c9 would be made: damaged"]

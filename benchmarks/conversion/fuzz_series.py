@@ -28,10 +28,10 @@ from pathlib import Path
 import numpy as np
 from pydicom.dataset import Dataset
 
+from pipeline import index
 from pipeline.door import part_facts, wanted_slices
 from pipeline.export import KEPT
 from pipeline.facegate import guard_faces
-from pipeline.index import _line
 from pipeline.io import nifti
 from pipeline.io.dicom import read_dataset
 from pipeline.io.policy import load_policy
@@ -296,7 +296,7 @@ _READ: dict[bytes, tuple[SourceFile, Dataset | CurationError]] = {}
 def seen(content: bytes, number: int, *, is_whole: bool) -> SourceFile:
     """Return the index line of a file."""
     path = f"/{number}" if is_whole else "/" + hashlib.sha256(content).hexdigest()
-    return _line(Entry(path, None, f"s/{number}", (0, 0), lambda: content, None), None)
+    return index.seen(Entry(path, None, f"s/{number}", (0, 0), lambda: content, None), None)
 
 
 def clean(content: bytes) -> Dataset:

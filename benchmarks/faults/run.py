@@ -2,7 +2,8 @@
 
 python benchmarks/faults/run.py
 
-Faults of the sources lie in one tree, a subject each; faults of a run (a full disk, a killed process, a second run)
+Faults of the sources lie in one tree, a subject each; then come faults of what decodes (it crashes, takes all memory,
+never ends), planted in the processes that read a subject; faults of a run (a full disk, a killed process, a second run)
 follow, one after the other, on a tree of healthy cases alone. Nothing here is anybody's image.
 """
 
@@ -244,10 +245,14 @@ def weakly(words: list[str]) -> list[str]:
     return ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *words]
 
 
-def curate(*words: object, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
-    line = [*before, CURATE, *map(str, words)]
-    return subprocess.run(weakly(line), capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+def curate(
+    *words: object, before: tuple[str, ...] = (), around: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, with more in its environment."""
+    line, environment = [*before, CURATE, *map(str, words)], {**os.environ, **(around or {})}
+    return subprocess.run(
+        weakly(line), capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env=environment
+    )
 
 
 @dataclass
@@ -343,6 +348,132 @@ def faults_of_sources(folder: Path, tally: Tally) -> None:
     tally.say("nothing is written outside", escaped)
 
 
+_DEADLY = """
+import importlib.abc, importlib.machinery, os, sys, time
+
+
+def struck(path):
+    for name, how in (("subject90", "crash"), ("subject91", "kill"), ("subject92", "memory"), ("subject93", "hang")):
+        if name in str(path) and how in os.environ["DEADLY"]:
+            if how == "crash":
+                import ctypes
+                ctypes.string_at(0)
+            if how == "kill":
+                os.kill(os.getpid(), 9)
+            if how == "memory":
+                bytearray(2**46)
+            time.sleep(3600)
+
+
+class Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name != os.environ["DEADLY_IN"]:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path)
+        whole = spec.loader.exec_module
+
+        def load(module):
+            whole(module)
+            if name == "pipeline.index":
+                inner = module.seen
+                module.seen = lambda entry, task: (struck(entry.path), inner(entry, task))[1]
+            else:
+                inner = module._read
+                module._read = lambda refs: (struck(refs[0].path), inner(refs))[1]
+
+        spec.loader.exec_module = load
+        return spec
+
+
+sys.meta_path.insert(0, Finder())
+"""
+"""Laid where Python looks when it starts: what reads the sources then dies of some subjects, as a decoder might."""
+
+DEADLY = (
+    ("what reads a file crashes", "index", "crash kill memory",
+     {90: "input-crashed", 91: "input-crashed", 92: "memory-short"}),
+    ("what makes a case crashes, is killed for memory, takes all memory, or never ends",
+     "build", "crash kill memory hang",
+     {90: "case-crashed", 91: "case-crashed", 92: "memory-short", 93: "case-timeout"}),
+    ("what converts a series crashes or takes all memory", "convert", "crash kill memory",
+     {90: "input-crashed", 91: "input-crashed", 92: "memory-short"}),
+    ("what de-identifies a series crashes or takes all memory", "deidentify", "crash kill memory",
+     {90: "input-crashed", 91: "input-crashed", 92: "memory-short"}),
+)  # fmt: skip
+
+
+def faults_of_decoding(folder: Path, tally: Tally) -> None:
+    """Let what reads some subjects end its process, in each command that reads; the others are done beside them."""
+    source = folder / "deadly"
+    for number in (*range(HEALTHY), 90, 91, 92, 93):
+        subject(source, number)
+    (folder / "planted").mkdir()
+    (folder / "planted/sitecustomize.py").write_text(_DEADLY)
+    (folder / "cluster.yaml").write_text(
+        "format: curate-cluster/1\ncase_minutes: 1\nworkers: {kind: local, workers: 2, memory: 2 GiB}\n"
+    )
+    for name, command, how, wanted in DEADLY:
+        workspace = folder / f"ws-{command}"
+        room = {"index": "index", "build": "door"}.get(command, "export")
+        struck = {"PYTHONPATH": str(folder / "planted"), "DEADLY": how, "DEADLY_IN": f"pipeline.{room}"}
+        curate("init", workspace)
+        if command in ("index", "build"):
+            ended = built_or_indexed(command, source, workspace, struck)
+            codes = {number: code_of_files(workspace, number) for number in wanted}
+            off = made(workspace) - HEALTHY if command == "build" else healthy_files(workspace) - 12 * HEALTHY
+            tally.say(name, ill_of(ended, 3 if command == "build" else 0, codes, wanted, off))
+            continue
+        out = folder / f"out-{command}"
+        ended = curate(command, source, "-o", out, "-w", workspace, "--json", around=struck)
+        refused = sorted(row["code"] for row in json.loads(ended.stdout)["refused"])
+        off = len(list(out.rglob("*.nii.gz"))) + len(list(out.rglob("*.dcm"))) // 11 - HEALTHY - 1
+        found, expected = dict(enumerate(refused)), dict(enumerate(sorted(wanted.values())))
+        tally.say(name, ill_of(ended, 3, found, expected, off))
+    again = curate("build", "-w", folder / "ws-build", "--workers", "2")
+    whole = made(folder / "ws-build")
+    left = [] if whole == HEALTHY + 4 else [f"{whole} cases"]
+    tally.say("a build with such faults, run again without them", [*expect(0, again, "refused 0"), *left])
+
+
+def built_or_indexed(
+    command: str, source: Path, workspace: Path, struck: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Index, or build what was indexed in peace, with the faults planted."""
+    if command == "index":
+        return curate("index", source, "-w", workspace, around=struck)
+    curate("index", source, "-w", workspace)
+    curate("plan", "-w", workspace)
+    return curate("build", "-w", workspace, "--cluster", workspace.parent / "cluster.yaml", around=struck)
+
+
+def code_of_files(workspace: Path, number: int) -> str:
+    """Return the code of a subject's files; of several, all."""
+    rows = [row for row in fates(workspace) if f"subject{number}/" in row["path"]]
+    return " ".join(sorted({row["code"] for row in rows}))
+
+
+def healthy_files(workspace: Path) -> int:
+    """Return how many files of healthy subjects nothing is wrong with."""
+    return sum("subject0" in row["path"] and not row["code"] for row in fates(workspace))
+
+
+def ill_of(
+    ended: subprocess.CompletedProcess[str],
+    code: int,
+    codes: dict[int, str],
+    wanted: dict[int, str],
+    off: int,
+) -> list[str]:
+    """Return what of an ending is not as it should be: exit code, codes of what was struck, the healthy beside it."""
+    faults = (
+        [] if ended.returncode == code else [f"exit {ended.returncode}, wanted {code}: {ended.stderr[-300:]}"]
+    )
+    faults += [] if codes == wanted else [f"wanted {wanted}, found {codes}"]
+    faults += [] if off == 0 else [f"{off} healthy ones more than there are"]
+    is_named = "DOE" in ended.stderr or "subject9" in ended.stderr
+    return faults + (["a name was said"] if is_named else [])
+
+
 def fates(workspace: Path) -> list[dict[str, str]]:
     """Return the rows of fates.csv."""
     with (workspace / "private/fates.csv").open(
@@ -423,6 +554,7 @@ def main() -> int:
     tally = Tally()
     try:
         faults_of_sources(folder, tally)
+        faults_of_decoding(folder, tally)
         faults_of_runs(folder, tally)
     finally:
         if asked.keep is None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.commands.options import json_option, sources_argument, workspace_option
-from pipeline.commands.said import REFUSED, SHOWN, end, progress, talk
+from pipeline.commands.said import REFUSED, SHOWN, at_work, end, progress, talk
 from pipeline.model.errors import UsageError
 
 if TYPE_CHECKING:
@@ -85,10 +85,8 @@ def deidentify(sources: tuple[Path, ...], output: Path, folder: Path, as_json: b
     """Write every instance as de-identified DICOM."""
     from pipeline import privacy
     from pipeline import release as releases
-    from pipeline.io.workspace import locked, open_workspace
 
-    workspace = open_workspace(folder)
-    with locked(workspace), progress("de-identifying") as told:
+    with at_work(folder, "deidentify") as workspace, progress("de-identifying") as told:
         made, report = privacy.deidentify(sources, output, workspace, told)
     releases.refuse_leaks(report)
     return _exported(made, as_json, f"De-identified and verified {made.used} instances")

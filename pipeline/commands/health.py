@@ -29,7 +29,7 @@ def status(folder: Path, as_json: bool) -> int:
         counts = [str(task[column.header]) for column in table.columns[:-1]]  # type: ignore[index,call-overload]
         table.add_row(*counts, _reviewed(task["review"]))  # type: ignore[index,call-overload,arg-type]
     talk.print(table)
-    for task in document["tasks"]:  # type: ignore[union-attr]
+    for task in document["tasks"] if document["running"] is None else ():  # type: ignore[union-attr]
         _show_next_build(task)  # type: ignore[arg-type]
     for name, count in {**document["fates"], **document["codes"]}.items():  # type: ignore[dict-item]
         talk.print(f"{count} files {name}", markup=False)
@@ -53,14 +53,18 @@ def _show_running(running: Mapping[str, Any] | None) -> None:
     for ended in running["ended"]:
         talk.print(f"{ended['task']}: {ended['cases']} {ended['end']}", markup=False)
     for room, count in running["stages"].items():
-        talk.print(f"{count} cases in {room}", markup=False)
+        talk.print(f"{count} {'case' if count == 1 else 'cases'} in {room}", markup=False)
 
 
 def _show_next_build(task: Mapping[str, Any]) -> None:
     if task["rules_changed"]:
         talk.print(f"{task['task']}: planned under other rules than those now; `curate plan` takes them up.")
-    for case in task["next_build"][:SHOWN]:
-        talk.print(f"{task['task']} {case['case']} would be made: {'; '.join(case['why'])}", markup=False)
+    alike: dict[str, list[str]] = {}
+    for case in task["next_build"]:
+        alike.setdefault("; ".join(case["why"]), []).append(case["case"])
+    for why, cases in list(alike.items())[:SHOWN]:
+        more = f" and {len(cases) - 1} more" if len(cases) > 1 else ""
+        talk.print(f"{task['task']} {cases[0]}{more} would be made: {why}", markup=False)
 
 
 @click.command(epilog="Example: curate doctor -w ws")
