@@ -26,7 +26,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_data_element
 
 from pipeline import index
 from pipeline.door import part_facts, wanted_slices
@@ -57,6 +60,9 @@ MEMORY_BYTES = 3 * 2**30
 
 SECONDS = 10
 """An input that takes longer is a hang."""
+
+PORTION = 10_000
+"""After so many inputs the counts are told."""
 
 TOLERANCE_MM = 0.1
 """How far a volume may lie from that of the whole series: the tolerance of a slice's place."""
@@ -106,10 +112,21 @@ def nodes_of(dataset: Dataset) -> list[Node]:
         raw = dataset.get_item(tag)
         if getattr(raw, "VR", None) == "SQ":
             items: bytes | list[list[Node]] = [nodes_of(one) for one in dataset[tag].value]
-        else:
+        elif isinstance(raw, RawDataElement):
             items = bytes(raw.value or b"")
+        else:
+            items = written(raw)
         found.append(Node(int(tag), str(raw.VR), items))
     return found
+
+
+def written(element: DataElement) -> bytes:
+    """Return the value of an element that was parsed, as it is written."""
+    buffer = DicomBytesIO()
+    buffer.is_little_endian, buffer.is_implicit_VR = True, True
+    write_data_element(buffer, element, ["iso8859"])
+    # Implicit VR: four bytes of tag and four of length stand before the value (PS3.5 7.1.3).
+    return buffer.getvalue()[8:]
 
 
 def copied(nodes: Sequence[Node]) -> list[Node]:
@@ -289,14 +306,19 @@ class Series:
     whole: list[Volume]
 
 
-_READ: dict[bytes, tuple[SourceFile, Dataset | CurationError]] = {}
-"""What whole files were read as: only what is damaged is read anew."""
+_WHOLE: dict[tuple[bytes, int], SourceFile] = {}
+"""Index lines of whole files: only what is damaged is read anew."""
 
 
 def seen(content: bytes, number: int, *, is_whole: bool) -> SourceFile:
     """Return the index line of a file."""
+    if is_whole and (content, number) in _WHOLE:
+        return _WHOLE[content, number]
     path = f"/{number}" if is_whole else "/" + hashlib.sha256(content).hexdigest()
-    return index.seen(Entry(path, None, f"s/{number}", (0, 0), lambda: content, None), None)
+    file = index.seen(Entry(path, None, f"s/{number}", (0, 0), lambda: content, None), None)
+    if is_whole:
+        _WHOLE[content, number] = file
+    return file
 
 
 def clean(content: bytes) -> Dataset:
@@ -342,9 +364,9 @@ def made_of(
 
 def all_series() -> list[Series]:
     """Return the series that damage starts from."""
-    few = smooth(6, 5, 6)
+    few, more = smooth(6, 5, 4), smooth(6, 5, 5)
     dynamic = [
-        Scan(few + 40 * t, "MR", intercept=0, elements={"TemporalPositionIdentifier": t + 1, "SOPInstanceUID": None})
+        Scan(few + 40 * t, "MR", intercept=0, elements={"TemporalPositionIdentifier": t + 1})
         for t in range(2)
     ]  # fmt: skip
     points = [one for scan in dynamic for one in scan.classic()]
@@ -360,14 +382,14 @@ def all_series() -> list[Series]:
     mr = Scan(few, "MR", intercept=0)
     oblique = (0.8, 0.6, 0.0, 0.0, 0.0, -1.0)
     made = {
-        "ct": (True, Scan().classic()),
-        "ct oblique": (True, Scan(orientation=oblique).classic()),
-        "mr": (True, Scan(modality="MR", intercept=0, step=-2.5).classic()),
-        "pt": (False, Scan(modality="PT", slopes=(1, 0.5, 3, 2.25, 0.75), intercept=0).classic()),
+        "ct": (True, Scan(more).classic()),
+        "ct oblique": (True, Scan(more, orientation=oblique).classic()),
+        "mr": (True, Scan(more, "MR", intercept=0, step=-2.5).classic()),
+        "pt": (False, Scan(more, "PT", slopes=(1, 0.5, 3, 2.25, 0.75), intercept=0).classic()),
         "mr dynamic": (True, points),
         "mr diffusion": (True, weighted),
         "ct enhanced": (False, [Scan(few).enhanced()]),
-        "mr enhanced": (False, [Scan(few, "MR", slopes=(1, 2), intercept=0).enhanced(range(5, -1, -1))]),
+        "mr enhanced": (False, [Scan(few, "MR", slopes=(1, 2), intercept=0).enhanced(range(3, -1, -1))]),
         "pt enhanced": (False, [Scan(few, "PT", slopes=(1, 2, 3), intercept=0).enhanced()]),
         "mosaic": (False, [mosaic(mr)]),
         "grid": (False, [grid(mr)]),
@@ -455,6 +477,12 @@ def is_part(volume: Volume, whole: Volume) -> bool:
     return False
 
 
+def told(met: Counter[str]) -> None:
+    """Print how often each code was met."""
+    for code, count in met.most_common():
+        print(f"{count:8d} {code}", flush=True)
+
+
 def hung(*_: object) -> None:
     """End an input that takes too long."""
     raise TimeoutError(f"an input took more than {SECONDS} s")
@@ -497,9 +525,11 @@ def main() -> int:
         finally:
             signal.alarm(0)
         met.update(codes)
+        if (seed - asked.seed) % PORTION == PORTION - 1:
+            print(f"after {seed - asked.seed + 1} inputs, {time.process_time():.0f} s of CPU")
+            told(met)
         slowest = max(slowest, (time.perf_counter() - begun, seed))
-    for code, count in met.most_common():
-        print(f"{count:8d} {code}")
+    told(met)
     print(f"slowest: {slowest[0]:.2f} s, seed {slowest[1]}")
     for what, count in wrong.items():
         print(f"WRONG {count:8d} {what}")

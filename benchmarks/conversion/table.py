@@ -87,11 +87,11 @@ def run(command: Sequence[str]) -> None:
     subprocess.run(command, check=True, capture_output=True, timeout=SECONDS)
 
 
-def dcm2niix(program: str) -> Tool:
-    """Return the tool that runs dcm2niix."""
+def dcm2niix(program: str, *options: str) -> Tool:
+    """Return the tool that runs dcm2niix; with `-p n` it takes the DICOM rescale of Philips, not their own."""
 
     def tool(source: Path, made: Path) -> Iterator[Image]:
-        run([program, "-z", "n", "-b", "n", "-f", "%s_%p", "-o", str(made), str(source)])
+        run([program, *options, "-z", "n", "-b", "n", "-f", "%s_%p", "-o", str(made), str(source)])
         for path in sorted(made.glob("*.nii")):
             yield from canonical(path)
 
@@ -278,6 +278,7 @@ def main() -> None:
     SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
     tools: dict[str, Tool | None] = {
         "dcm2niix": dcm2niix(asked.dcm2niix) if asked.dcm2niix else None,
+        "dcm2niix -p n": dcm2niix(asked.dcm2niix, "-p", "n") if asked.dcm2niix else None,
         "dicom2nifti": dicom2nifti(asked.dicom2nifti) if asked.dicom2nifti else None,
         "SimpleITK": simpleitk,
         "pydicom by hand": by_hand,

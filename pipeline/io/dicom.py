@@ -18,9 +18,12 @@ from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from pipeline.io import extended
 from pipeline.io.encoding import is_deflated, refuse_cut
 from pipeline.model.errors import SourceError
 from pipeline.model.series import Facts, Kind
+
+extended.register()
 
 FACT_KEYWORDS = (
     "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID",

@@ -6,7 +6,7 @@ from typing import Final
 
 DECODERS: Final = {
     "1.2.840.10008.1.2.4.50": "gdcm",
-    "1.2.840.10008.1.2.4.51": "gdcm",
+    "1.2.840.10008.1.2.4.51": "curate",
     "1.2.840.10008.1.2.4.57": "gdcm",
     "1.2.840.10008.1.2.4.70": "gdcm",
     "1.2.840.10008.1.2.4.80": "pyjpegls",
@@ -19,7 +19,7 @@ DECODERS: Final = {
     "1.2.840.10008.1.2.5": "pydicom",
 }
 """Transfer syntax UID -> pydicom's name of the one decoder that reads it, so that what else is installed never
-decides a voxel. Native syntaxes need none."""
+decides a voxel. Native syntaxes need none. `curate` is io.extended, which hands JPEG extended to GDCM."""
 
 LOSSY_SYNTAXES: Final = frozenset(
     {"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81"}

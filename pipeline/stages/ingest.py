@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations, pairwise
-from math import isfinite, isnan, nan
+from math import inf, isfinite, isnan, nan
 
 import numpy as np
 import numpy.typing as npt
@@ -206,7 +206,7 @@ _OF_ONE_SERIES = (
 
 
 def _with_strays(stacks: Sequence[Stack]) -> list[Stack]:
-    """Return all stacks; one whose next slice names another series, study or patient, alone, is refused.
+    """Return all stacks; one of which a slice, alone, names another series, study or patient is refused.
 
     Such a slice is all that its series holds, and shares everything else with the stack: one of its names is damaged.
     """
@@ -216,7 +216,7 @@ def _with_strays(stacks: Sequence[Stack]) -> list[Stack]:
             strays[_alike_in(stack)].append(stack)
     return [
         replace(stack, code="mixed-grids")
-        if stack.code is None and any(_continues(one, stack) for one in strays.get(_alike_in(stack), ()))
+        if stack.code is None and any(_belongs(one, stack) for one in strays.get(_alike_in(stack), ()))
         else stack
         for stack in stacks
     ]
@@ -229,17 +229,27 @@ def _alike_in(stack: Stack) -> Hashable:
 def _continues(lone: Stack, stack: Stack) -> bool:
     """Whether a lone slice lies where the next one of a stack would."""
     step = stack.facts.get("slice_step_mm")
-    if step is None or abs(_dot(_normal(lone.facts), _normal(stack.facts)) - 1) > ORIENTATION_TOLERANCE:
-        return False
-    place, first, last = (
-        distance_along_normal(file.facts) for file in (lone.files[0], stack.files[0], stack.files[-1])
-    )
-    beyond = max(first - place, place - last)
+    return step is not None and abs(_beyond(lone, stack) - step) < step / 2 + POSITION_TOLERANCE_MM
+
+
+def _belongs(lone: Stack, stack: Stack) -> bool:
+    """Whether a lone slice lies within a stack, or where the next one would."""
+    step = stack.facts.get("slice_step_mm")
+    return step is not None and _beyond(lone, stack) < step * 1.5 + POSITION_TOLERANCE_MM
+
+
+def _beyond(lone: Stack, stack: Stack) -> float:
+    """Return how far beyond a stack's ends a lone slice lies, in mm; infinite where it is no slice of such a stack."""
     # The same matrix alone: what else differs may be what set the slice apart.
     is_alike = all(
         lone.facts.get(name) == stack.facts.get(name) for name in ("Rows", "Columns", "SOPClassUID")
     )
-    return is_alike and abs(beyond - step) < step / 2 + POSITION_TOLERANCE_MM
+    if not is_alike or not abs(_dot(_normal(lone.facts), _normal(stack.facts)) - 1) <= ORIENTATION_TOLERANCE:
+        return inf
+    place, first, last = (
+        distance_along_normal(file.facts) for file in (lone.files[0], stack.files[0], stack.files[-1])
+    )
+    return max(first - place, place - last)
 
 
 def _by_series(images: Iterable[SourceFile]) -> Iterable[list[SourceFile]]:
