@@ -111,7 +111,7 @@ class Exported:
     written: list[dict[str, Json]] = field(default_factory=list)
     refused: list[dict[str, Json]] = field(default_factory=list)
     fates: list[tuple[SourceFile, str]] = field(default_factory=list)
-    """Each input file and its code, `used` when it became part of an output."""
+    """Each slice, or file that holds none, and its code, `used` when it became part of an output."""
     made: list[tuple[SourceRef, str]] = field(default_factory=list)
     """Each source that became an instance of its own, and that one's place below the output folder."""
 
@@ -130,10 +130,19 @@ class Exported:
              "advice": error.fault.advice}
         )  # fmt: skip
 
+    def fate_of_each(self) -> dict[SourceRef, str]:
+        """Return each input file's one code: why something of it is refused, else `used`, else why it was set aside."""
+        found: dict[SourceRef, str] = {}
+        for file, code in self.fates:
+            before = found.setdefault(file.ref, code)
+            if _rank(code) > _rank(before):
+                found[file.ref] = code
+        return found
+
     @property
     def used(self) -> int:
-        """How many input files became part of an output."""
-        return sum(code == "used" for _, code in self.fates)
+        """How many input files became part of an output, and lost nothing."""
+        return sum(code == "used" for code in self.fate_of_each().values())
 
     @property
     def is_incomplete(self) -> bool:
@@ -142,13 +151,18 @@ class Exported:
 
     def to_json(self) -> dict[str, Json]:
         """Return the summary as one JSON object; no identity."""
-        counts = Counter(code for _, code in self.fates)
+        counts = Counter(self.fate_of_each().values())
         return {
-            "files": len(self.fates),
+            "files": counts.total(),
             "fates": dict(sorted(counts.items())),
             "written": self.written,
             "refused": self.refused,
         }
+
+
+def _rank(code: str) -> int:
+    """Return which of a file's codes is its fate: refused before used before set aside."""
+    return 1 if code == "used" else 2 if fate_of(code) == "refused" else 0
 
 
 @dataclass(frozen=True, slots=True)

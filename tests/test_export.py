@@ -28,6 +28,7 @@ from pipeline.model.errors import FAULTS, UsageError
 from pipeline.model.exposure import Box, Screening
 from pipeline.model.identified import Key
 from pipeline.model.record import Note
+from pipeline.model.series import Kind, SourceFile, SourceRef
 
 KEY = Key(bytes(range(32)))
 TASK = "Task08_HepaticVessel"
@@ -90,6 +91,16 @@ def test_masks_lie_on_their_images_grid_under_names_that_name_nobody(
         assert mask.shape == image.shape
         assert np.array_equal(mask.affine, image.affine)
         assert set(np.unique(np.asanyarray(mask.dataobj))) == {0, 1}
+
+
+def test_a_file_of_many_slices_has_one_fate_and_a_refusal_stands_before_use() -> None:
+    made, ref = export.Exported(), SourceRef("/in/a", None, "a", 1)
+    frames = [SourceFile(ref, "a", None, Kind.IMAGE, frame=number) for number in range(3)]
+    made.fates += [(frame, "used") for frame in frames]
+    assert (made.to_json()["files"], made.to_json()["fates"]) == (1, {"used": 1})
+    made.fates.append((frames[0], "missing-slice"))
+    made.fates.append((frames[1], "localizer"))
+    assert (made.to_json()["fates"], made.used) == ({"missing-slice": 1}, 0)
 
 
 def test_every_file_has_one_fate(phantom: Path, converted: tuple[Path, export.Exported]) -> None:

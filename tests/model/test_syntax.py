@@ -28,7 +28,6 @@ from pydicom.uid import (
 )
 
 from pipeline.io.dicom import read_dataset
-from pipeline.model.errors import SourceError
 from pipeline.model.syntax import DECODERS, LOSSY_SYNTAXES
 from pipeline.model.volume import Quantity
 from pipeline.stages.convert import convert
