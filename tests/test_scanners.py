@@ -20,7 +20,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
 from scanned import Scan, csa, encoded, grid, item, mosaic, smooth
 
-from pipeline.case import wanted_slices
+from pipeline.door import wanted_slices
 from pipeline.index import look
 from pipeline.io.dicom import read_dataset
 from pipeline.io.policy import load_policy
@@ -455,3 +455,15 @@ def test_dcm2niix_and_simpleitk_make_the_same_of_it(tmp_path: Path, form: str, m
         np.testing.assert_allclose(data, volume.data, rtol=1e-6)
         assert corner_distance(data.shape, affine, volume.affine) < 1e-3
     assert len(others) == 1 + (form == "classic")
+
+
+@pytest.mark.parametrize("form", [Scan.enhanced, mosaic, grid])
+def test_files_that_each_hold_a_volume_are_volumes_though_nothing_else_tells_them_apart(
+    tmp_path: Path, form: Any
+) -> None:
+    scans = [Scan(smooth(6, 5, 4) + 50 * t, "MR", intercept=0) for t in range(3)]
+    images = [form(scan) for scan in scans]
+    for number, image in enumerate(images):
+        image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = f"1.2.826.7.{number}"
+    for volume, scan in zip(sorted(made(tmp_path, *images), key=brightness), scans, strict=True):
+        check(volume, scan)

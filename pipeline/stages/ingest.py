@@ -68,8 +68,8 @@ def ingest(files: Iterable[SourceFile], elsewhere: Mapping[str, str] | None = No
     """Split images into stacks of one orientation, matrix, spacing, echo and image type.
 
     Slices at equal positions are told apart by acquisition, temporal position, b-value and gradient direction,
-    trigger time, stack or dimension index values; when nothing does, the stack carries the code
-    duplicate-positions and cannot become a channel.
+    trigger time, stack or dimension index values, or by the file where each holds a whole volume; when nothing
+    does, the stack carries the code duplicate-positions and cannot become a channel.
     Exact duplicates are set aside, conflicting ones give their stack the code conflicting-duplicates.
 
     Parameters
@@ -365,7 +365,8 @@ def _told_apart(group: Sequence[SourceFile]) -> list[tuple[Sequence[SourceFile],
         parts = _told_by(group, keywords)
         if len(parts) > 1 and _are_alike(parts):
             return [(part, None) for part in parts]
-    for parts in (_by_dimensions(group), _repeats(group), _phases(group)) if is_shared else ():
+    told = (_by_dimensions(group), _repeats(group), _phases(group), _told_by(group, ("SOPInstanceUID",)))
+    for parts in told if is_shared else ():
         if len(parts) > 1 and _are_alike(parts):
             return [(part, None) for part in parts]
     for keywords in (("AcquisitionNumber",), ("TemporalPositionIdentifier",)):
