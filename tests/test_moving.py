@@ -16,6 +16,7 @@ from heads import AFFINE, MOVED, SHAPE, head, placed, rigid
 
 from pipeline import case
 from pipeline.audit import audit
+from pipeline.cluster.handover import Handed, finish, open_door
 from pipeline.door import Journal
 from pipeline.index import index
 from pipeline.io import store
@@ -101,6 +102,33 @@ def test_a_channel_is_moved_onto_the_first_whose_label_stays_to_the_voxel(place:
     assert notes["T1w", "align"]["interpolation"] == "linear"
     assert ("FLAIR", "register") not in notes
     assert (folder / "register-T1w.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_two_zones_make_the_same_of_registration_atlas_and_brain_mask(place: Place) -> None:
+    place.rules.mkdir()
+    write_nifti(place.rules / "atlas.nii", head(), rigid((3, 2, -5), (2, 3, -4)) @ AFFINE)
+    place.write("brainmask", (head() > 60).astype(np.uint8))
+    workspace, _ = place.planned(
+        channels=[channel("FLAIR"), channel("T1w", registration=ALWAYS)],
+        atlas={"file": "atlas.nii", "why": "The task lies in the atlas' frame."},
+        brain_mask={"file": "brainmask", "resample": {"why": "The mask moves with its image."}},
+        label=LABEL | {"resample": {"why": "The label moves with its image."}},
+    )
+    (request,) = planned(workspace, [TASK])[0].requests
+    outcome = case.run(request, lambda _: None)
+    assert isinstance(outcome, Finished), outcome
+    handed = open_door(request, str(place.folder / "staging"), None, lambda _: None)
+    assert isinstance(handed, Handed), handed
+    for kept in (place.folder / PERSON, place.rules, workspace.store.parent / "private"):
+        kept.rename(kept.with_name(kept.name + "-away"))
+    store_of_second = place.folder / "second"
+    assert finish(handed, str(store_of_second), None, lambda _: None) == outcome
+    one, other = (
+        {path.name: path.read_bytes() for path in (folder / outcome.entry).iterdir()}
+        for folder in (workspace.store, store_of_second)
+    )
+    assert one == other
+    assert {"register-FLAIR.png", "register-T1w.png"} <= set(one)
 
 
 def test_an_atlas_gives_the_grid_and_the_label_moves_along(place: Place) -> None:

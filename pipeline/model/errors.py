@@ -176,6 +176,11 @@ _FAULTS = (
         "Look at the two images: they may be of different regions. A case table names others.",
     ),
     Fault(
+        "registration-ambiguous",
+        "Two images can be laid upon each other in more than one way, or show too little in common to tell.",
+        "Look at the picture of the two; register them elsewhere and give what comes of it, or name another series.",
+    ),
+    Fault(
         "brain-mask-missing",
         "The rules want a brain mask, and the case has none.",
         "Put one beside the images, or name it in the case table's `brain_mask` column.",

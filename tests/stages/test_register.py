@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import SimpleITK
-from heads import MOVED, head, placed
+from heads import MOVED, head, placed, rigid
 
 from pipeline.model.errors import CurationError
 from pipeline.model.volume import Volume
@@ -35,7 +39,7 @@ def test_frames_without_common_millimetres_are_begun_centre_upon_centre() -> Non
     far[:3, 3] = [900, -400, 2000]
     step = register(placed(head(inverted=True), far @ MOVED), placed(head()))
     assert step.note.facts["metric_by_header"] is None
-    assert step.note.facts["start"] == "centres"
+    assert step.note.facts["start"] in {"centres", "moments"}
     assert off_mm(step.value, far @ MOVED) < 0.25 * 3
 
 
@@ -56,17 +60,54 @@ def test_the_number_of_threads_changes_no_byte() -> None:
 
 
 def test_a_search_that_ends_worse_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    def lost(
-        fixed: object, moving: object, start: SimpleITK.Euler3DTransform, stride: float
-    ) -> tuple[object, dict[str, object]]:
-        away = SimpleITK.Euler3DTransform(start)
-        away.SetTranslation([20.0, 15.0, 10.0])
-        return away, {}
+    def lost(finest: Any, places: Sequence[Any]) -> list[Any]:
+        return [replace(places[0], parameters=np.array([0.0, 0, 0, 20, 15, 10]))]
 
-    monkeypatch.setattr(room, "_searched", lost)
+    monkeypatch.setattr(room, "_best", lost)
     with pytest.raises(CurationError) as refusal:
         register(placed(head(inverted=True)), placed(head()))
     assert refusal.value.code == "registration-worse"
+
+
+@pytest.mark.parametrize(("degrees", "shift"), [((6, -9, 17), (-28, 26, 10)), ((-20, 3, -4), (10, 10, -8))])
+def test_a_move_of_40_mm_or_20_degrees_is_found_to_a_part_of_a_voxel(
+    degrees: tuple[float, float, float], shift: tuple[float, float, float]
+) -> None:
+    move = rigid(degrees, shift)
+    assert off_mm(register(placed(head(inverted=True), move), placed(head())).value, move) < 0.25 * 3
+
+
+def test_images_that_share_nothing_are_put_nowhere() -> None:
+    noise = np.random.default_rng(5).normal(0, 1, head().shape).astype(np.float32)
+    with pytest.raises(CurationError) as refusal:
+        register(placed(noise), placed(head()))
+    assert refusal.value.code == "registration-ambiguous"
+
+
+@pytest.mark.parametrize(
+    ("share", "off", "code"), [(0.98, 20.0, "registration-ambiguous"), (0.98, 2.0, ""), (0.9, 20.0, "")]
+)
+def test_a_place_is_not_trusted_when_another_far_from_it_is_nearly_as_good(
+    share: float, off: float, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truly = room._best
+
+    def two(finest: Any, places: Sequence[Any]) -> list[Any]:
+        best = truly(finest, places)[0]
+        return [
+            best,
+            replace(
+                best, parameters=best.parameters + np.array([0, 0, 0, off, 0, 0]), shared=share * best.shared
+            ),
+        ]
+
+    monkeypatch.setattr(room, "_best", two)
+    try:
+        register(placed(head(inverted=True)), placed(head()))
+        found = ""
+    except CurationError as refusal:
+        found = refusal.code
+    assert found == code
 
 
 def test_the_picture_shows_both_images_before_and_after() -> None:
