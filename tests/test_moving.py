@@ -16,8 +16,8 @@ from heads import AFFINE, MOVED, SHAPE, head, placed, rigid
 
 from pipeline import case
 from pipeline.audit import audit
-from pipeline.cluster.handover import Handed, finish, open_door
 from pipeline.door import Journal
+from pipeline.handover import Handed, finish, open_door
 from pipeline.index import index
 from pipeline.io import store
 from pipeline.io.ruleset import load_rules

@@ -52,10 +52,14 @@ SMALLEST_OVERLAP = 0.25
 ALIKE_MM = 1.0
 """Places nearer to each other than this are one."""
 
-NEARLY, APART_MM = 0.97, 5.0
-"""A place is ambiguous if another reaches this share of its metric this far off, at a corner of half the fixed image.
+REFINED = 0.97
+"""Places that reach this share of the best one's metric are searched on in the finest level."""
 
-Real images: rivals of places within 2 mm of the truth reached 0.965 at most, of places 5 mm off 0.98."""
+NEARLY, APART_MM = 0.99, 5.0
+"""A place is ambiguous if another reaches this share of its metric this far off, at a corner of half the image."""
+
+STRAYED = 0.999
+"""Share of the metric that a smooth search must keep: of thick slices it slides across them."""
 
 LEAST_SHARED = 0.1
 """Nat: of two images that share less no place is trusted. Real images with less (an ADC map and T2 of a prostate: 0.06)
@@ -330,7 +334,7 @@ def _found(levels: Sequence[_Level], starts: Sequence[_Place]) -> list[_Place]:
 
 def _best(finest: _Level, places: Sequence[_Place]) -> list[_Place]:
     """Return the best place on the finest voxels, and those of the others that were nearly as good on coarser ones."""
-    near = [place for place in places if place.shared > NEARLY * places[0].shared]
+    near = [place for place in places if place.shared > REFINED * places[0].shared]
     ends = [_polished(finest, _searched(finest, place, *STRIDES_MM[-1])) for place in near]
     return sorted(ends, key=lambda place: -place.shared)
 
@@ -394,7 +398,7 @@ def _polished(level: _Level, place: _Place) -> _Place:
     is_near = _apart_mm(parameters, place.parameters, level.fixed) <= APART_MM
     return (
         replace(place, parameters=parameters, shared=shared)
-        if is_near and shared >= NEARLY * place.shared
+        if is_near and shared >= STRAYED * place.shared
         else place
     )
 

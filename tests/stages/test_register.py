@@ -85,7 +85,7 @@ def test_images_that_share_nothing_are_put_nowhere() -> None:
 
 
 @pytest.mark.parametrize(
-    ("share", "off", "code"), [(0.98, 20.0, "registration-ambiguous"), (0.98, 2.0, ""), (0.9, 20.0, "")]
+    ("share", "off", "code"), [(0.995, 20.0, "registration-ambiguous"), (0.995, 2.0, ""), (0.9, 20.0, "")]
 )
 def test_a_place_is_not_trusted_when_another_far_from_it_is_nearly_as_good(
     share: float, off: float, code: str, monkeypatch: pytest.MonkeyPatch
