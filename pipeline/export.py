@@ -30,7 +30,7 @@ from pipeline.io.source import read_refs
 from pipeline.io.workspace import Workspace, keep_pictures
 from pipeline.model.deid import Policy
 from pipeline.model.errors import CurationError, ExposureError, LabelError, UsageError, fate_of
-from pipeline.model.exposure import SCREENED, Screening
+from pipeline.model.exposure import SCREENED, Screening, hides_bits
 from pipeline.model.identified import Identified, Key
 from pipeline.model.names import ANNOTATION_NAMES
 from pipeline.model.plan import refs_and_frames
@@ -40,7 +40,7 @@ from pipeline.model.series import Kind, SourceFile, SourceRef, Stack
 from pipeline.model.volume import Annotation, Grid, Measure, Volume
 from pipeline.pixelgate import Gate, screen_slices
 from pipeline.processes import OneByOne, Tell
-from pipeline.stages.convert import convert
+from pipeline.stages.convert import convert, decoded
 from pipeline.stages.deidentify import claims_text, deidentify
 from pipeline.stages.face import said_part
 from pipeline.stages.ingest import Grouping, ingest
@@ -568,12 +568,26 @@ def _screened(cleaned: Sequence[_Cleaned], door: Door) -> Sequence[Dataset]:
     images = [dataset for _, dataset, _ in cleaned]
     if not images:
         return ()
+    for image in images:
+        _refuse_hidden_bits(image)
     looked_at = [slice_ for image in images for slice_ in _slices(image)]
     step = screen_slices(looked_at, door.gate, is_claimed=any(is_claimed for *_, is_claimed in cleaned))
     for dataset in images if step.note.facts["screened"] else ():
         # PS3.3 C.7.6.1: said only by who looked.
         dataset.BurnedInAnnotation = "NO"
     return images
+
+
+def _refuse_hidden_bits(image: Dataset) -> None:
+    """Refuse an image with bits set beside its numbers, as conversion does: a picture of text may stand in them."""
+    stored = decoded(image, "an instance")
+    if hides_bits(stored, int(image.get("BitsStored") or 0), int(image.get("HighBit") or 0)):
+        raise CurationError(
+            "burned-in-text",
+            wanted="pixels of numbers alone",
+            found="bits set beside them",
+            where="PixelData",
+        )
 
 
 def _slices(image: Dataset) -> Sequence[Dataset]:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from lettered import tissue
 from placed_source import Source
 from pydicom.misc import is_dicom
+from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 from unconfined import unconfined
 
 from pipeline import export
@@ -310,6 +311,24 @@ def test_a_series_in_which_text_is_found_is_not_written(
     monkeypatch.setattr(lettering, "require", lambda: None)
     monkeypatch.setattr(lettering, "is_worth_reading", lambda picture: True)
     monkeypatch.setattr(lettering, "find", lambda picture: [Box(2, 2, 9, 30)])
+    with unconfined():
+        made = export.deidentify_sources([tmp_path / "in"], tmp_path / "out", key=KEY, told=quiet)
+
+    assert ([one["code"] for one in made.refused], annotated(tmp_path / "out")) == (["burned-in-text"], [])
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless])
+def test_an_image_with_bits_set_beside_its_numbers_is_not_written(syntax: str, tmp_path: Path) -> None:
+    Source(np.arange(64, dtype=np.uint16).reshape(8, 8, 1)).write(
+        tmp_path / "in", PatientID="p", StudyInstanceUID="1.2", SeriesInstanceUID="1.2.3"
+    )
+    (path,) = (tmp_path / "in").iterdir()
+    dataset = pydicom.dcmread(path)
+    dataset.BitsStored, dataset.HighBit = 12, 11
+    dataset.PixelData = (np.arange(64, dtype="<u2") | 0x8000).tobytes()
+    if syntax == RLELossless:
+        dataset.compress(RLELossless, generate_instance_uid=False)
+    dataset.save_as(path)
     with unconfined():
         made = export.deidentify_sources([tmp_path / "in"], tmp_path / "out", key=KEY, told=quiet)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import resource
 import subprocess
+import sys
 import tempfile
 import time
 from io import BytesIO
@@ -22,6 +23,9 @@ import pydicom
 from plant import COMMON, WILD, Inventor, _ct
 from pydicom.dataelem import DataElement
 from pydicom.uid import ExplicitVRLittleEndian
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+from unconfined import unconfined
 
 from pipeline.demo.anatomy import grow, paint
 from pipeline.demo.cases import TASKS
@@ -98,7 +102,9 @@ def verified_seconds(files: list[bytes]) -> tuple[float, float]:
         load_policy()
         public()
         start = time.process_time()
-        exported = deidentify_sources([source], out, key=workspace.key(), told=lambda *_: None)
+        # In this process, whose CPU is counted: the command has confined children do the same.
+        with unconfined():
+            exported = deidentify_sources([source], out, key=workspace.key(), told=lambda *_: None)
         written = time.process_time()
         made = [Made(Source(ref.path, ref.member, ref.digest, ref.size), file) for ref, file in exported.made]
         report = verify_instances(made, out, workspace.root)

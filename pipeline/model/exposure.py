@@ -44,3 +44,22 @@ class Template:
 
 SCREENED = Screening()
 """What holds where nobody said otherwise."""
+
+
+def hides_bits(stored: Frame, bits: int, high: int) -> bool:
+    """Whether bits beside those of the numbers are set: an overlay may stand in them that no header declares.
+
+    Parameters
+    ----------
+    stored
+        Pixels with every bit as it is stored, of any shape, whole numbers.
+    bits, high
+        BitsStored and HighBit (PS3.5 8.1.1). Above HighBit may stand the sign, extended or not.
+    """
+    unused = high + 1 - bits
+    if not stored.size or bits < 1 or unused < 0:
+        return bool(stored.size)
+    shifted = stored >> unused
+    half, low, most = 1 << (bits - 1), int(shifted.min()), int(shifted.max())
+    is_number = (low >= 0 and most < 2 * half) or (low >= -half and most < half)
+    return not is_number or bool(unused and (shifted << unused != stored).any())
