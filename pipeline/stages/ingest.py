@@ -186,17 +186,25 @@ def _dot(first: Sequence[float], second: Sequence[float]) -> float:
 
 
 def _with_ends(stacks: Sequence[Stack]) -> Sequence[Stack]:
-    """Return a series' stacks; one whose next slice lies apart, alone, because its header says otherwise, is refused.
+    """Return a series' stacks; one that lacks a slice, which lies apart because its header says otherwise, is refused.
 
-    Without it the stack would pass for a shorter one.
+    Without it the stack would pass for a shorter one, or for one of every second slice.
     """
     lone = [stack for stack in stacks if len(stack.files) == 1]
-    return [
-        replace(stack, code="mixed-grids")
-        if stack.code is None and any(_continues(one, stack) for one in lone)
-        else stack
-        for stack in stacks
-    ]
+    return [replace(stack, code=stack.code or _lack(stack, lone)) for stack in stacks]
+
+
+def _lack(stack: Stack, lone: Sequence[Stack]) -> str | None:
+    """Return the code of a stack to which one of the lone slices of its series belongs, None where none does."""
+    if len(stack.files) > 1 and any(_is_placeless(one, stack) for one in lone):
+        return "missing-geometry"
+    return "mixed-grids" if any(_continues(one, stack) for one in lone) else None
+
+
+def _is_placeless(lone: Stack, stack: Stack) -> bool:
+    """Whether a lone slice of a stack's matrix has lost the place that the stack's slices have."""
+    places = [distance_along_normal(one.facts) for one in (lone.files[0], stack.files[0])]
+    return _has_matrix_of(lone, stack) and isnan(places[0]) and not isnan(places[1])
 
 
 _OF_ONE_SERIES = (
@@ -227,9 +235,12 @@ def _alike_in(stack: Stack) -> Hashable:
 
 
 def _continues(lone: Stack, stack: Stack) -> bool:
-    """Whether a lone slice lies where the next one of a stack would."""
-    step = stack.facts.get("slice_step_mm")
-    return step is not None and abs(_beyond(lone, stack) - step) < step / 2 + POSITION_TOLERANCE_MM
+    """Whether a lone slice lies where the next one of a stack would, or in the middle between two."""
+    step, beyond = stack.facts.get("slice_step_mm"), _beyond(lone, stack)
+    if step is None or not isfinite(beyond):
+        return False
+    is_between = beyond < 0 and abs(beyond % step - step / 2) < POSITION_TOLERANCE_MM
+    return bool(is_between or abs(beyond - step) < step / 2 + POSITION_TOLERANCE_MM)
 
 
 def _belongs(lone: Stack, stack: Stack) -> bool:
@@ -240,16 +251,18 @@ def _belongs(lone: Stack, stack: Stack) -> bool:
 
 def _beyond(lone: Stack, stack: Stack) -> float:
     """Return how far beyond a stack's ends a lone slice lies, in mm; infinite where it is no slice of such a stack."""
-    # The same matrix alone: what else differs may be what set the slice apart.
-    is_alike = all(
-        lone.facts.get(name) == stack.facts.get(name) for name in ("Rows", "Columns", "SOPClassUID")
-    )
-    if not is_alike or not abs(_dot(_normal(lone.facts), _normal(stack.facts)) - 1) <= ORIENTATION_TOLERANCE:
+    is_parallel = abs(_dot(_normal(lone.facts), _normal(stack.facts)) - 1) <= ORIENTATION_TOLERANCE
+    if not (_has_matrix_of(lone, stack) and is_parallel):
         return inf
     place, first, last = (
         distance_along_normal(file.facts) for file in (lone.files[0], stack.files[0], stack.files[-1])
     )
     return max(first - place, place - last)
+
+
+def _has_matrix_of(lone: Stack, stack: Stack) -> bool:
+    # The same matrix alone: what else differs may be what set the slice apart.
+    return all(lone.facts.get(name) == stack.facts.get(name) for name in ("Rows", "Columns", "SOPClassUID"))
 
 
 def _by_series(images: Iterable[SourceFile]) -> Iterable[list[SourceFile]]:

@@ -517,6 +517,18 @@ def test_a_last_slice_of_another_kind_does_not_leave_a_shorter_volume_behind(pla
     assert {stack.code for stack in stacks if len(stack.files) > 1} == {"mixed-grids"}
 
 
+def test_a_slice_that_lost_its_direction_does_not_leave_a_shorter_volume_behind() -> None:
+    slices = series("a", 5)
+    slices[4] = one_slice("x", 12.0, ImageOrientationPatient=None)
+
+    assert {stack.code for stack in ingest(slices).stacks if len(stack.files) > 1} == {"missing-geometry"}
+
+
+def test_a_slice_of_another_kind_in_the_middle_does_not_leave_every_second_one_behind() -> None:
+    slices = [one_slice(f"a{k}", 3.0 * k) for k in (0, 2, 4)] + [one_slice("x", 9.0, EchoTime=9.9)]
+    assert {stack.code for stack in ingest(slices).stacks if len(stack.files) > 1} == {"mixed-grids"}
+
+
 @pytest.mark.parametrize("z", [4.0, 30.0])
 def test_a_lone_slice_elsewhere_is_nothing_to_a_volume(z: float) -> None:
     stacks = ingest([*series("a"), one_slice("x", z, EchoTime=9.9)]).stacks
