@@ -49,15 +49,16 @@ def grid_of(folder: Path) -> Grid:
     return Grid(shape, LPS @ np.vstack([steps, [0, 0, 0, 1]]))
 
 
-def on(grid: Grid, path: Path) -> np.ndarray:
-    """Return a mask that another program wrote, on a grid whose voxels its own must be among."""
+def on(grid: Grid, path: Path, value: int | None = None) -> np.ndarray:
+    """Return a mask that another program wrote (or one value of it), on a grid whose voxels its own must be among."""
     image = SimpleITK.ReadImage(str(path))
     data = np.transpose(SimpleITK.GetArrayFromImage(image))
     affine = np.eye(4)
     affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
     affine[:3, 3] = image.GetOrigin()
     to_index = np.linalg.inv(grid.affine) @ LPS @ affine
-    places = np.argwhere(data > 0) @ to_index[:3, :3].T + to_index[:3, 3]
+    drawn = data > 0 if value is None else data == value
+    places = np.argwhere(drawn) @ to_index[:3, :3].T + to_index[:3, 3]
     assert np.abs(places - np.rint(places)).max() < 1e-2
     mask = np.zeros(grid.shape, dtype=bool)
     mask[tuple(np.rint(places).astype(int).T)] = True
@@ -87,6 +88,26 @@ def test_no_voxel_of_a_real_segmentation_differs_from_dcmqi(
     for mask, path in zip(ours, theirs, strict=True):
         assert mask.any()
         assert np.array_equal(mask, on(grid, path))
+
+
+def test_where_a_label_map_has_no_frame_dcmqi_writes_the_padding_value_and_we_nothing(
+    real: Path, tmp_path: Path
+) -> None:
+    # The value of Pixel Padding Value says background in a label map (Supplement 243, PS3.3 C.8.20.2): dcmqi fills
+    # a slice without a frame with it (its release notes, 1.5.5); a reader of its file must not take it for a segment.
+    run(
+        tool("segimage2itkimage"), "--inputDICOM", real / SEGMENTATIONS / "sparse-labelmap-ppv5.dcm",
+        "--outputDirectory", tmp_path, "-t", "nrrd",
+    )  # fmt: skip
+    (path,) = tmp_path.glob("*.nrrd")
+    dataset = pydicom.dcmread(real / SEGMENTATIONS / "sparse-labelmap-ppv5.dcm")
+    grid = grid_of(real / SEGMENTATIONS / "24x38x3/image")
+    masks = read_seg(dataset, grid, threshold=None).value.masks
+    assert list(masks) == ["Liver"]
+    assert np.array_equal(masks["Liver"], on(grid, path, 1))
+    filled = on(grid, path, int(dataset.PixelPaddingValue))
+    assert [bool(filled[:, :, k].all()) for k in range(3)] == [False, True, False]
+    assert np.count_nonzero(filled) == filled[:, :, 1].size == 912
 
 
 def check_contours(structures: Path, image: Path, folder: Path) -> None:
