@@ -9,7 +9,7 @@ import json
 import re
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
@@ -433,22 +433,41 @@ def _export_labels(
         if grids is None or label.kind is Kind.MASK:
             exported.fates.append((label, "no-case-wants-it"))
             continue
-        referred = [uid for uid in label.facts.get("references", ()) if uid in grids]
+        said = label.facts.get("references", ())
+        referred = [uid for uid in said if uid in grids]
         name = grids[referred[0]][0] if len(referred) == 1 else "label"
         try:
-            if len(referred) != 1:
-                found = "none of them" if not referred else "several of them"
-                raise LabelError(
-                    "label-other-image", wanted="a label drawn on one written series", found=found
-                )
-            if label.text("PatientID") not in ("", *subjects[referred[0]]):
+            if not said:
+                # By frame of reference and grid, where no series is named.
+                referred = [uid for uid in grids if label.text("PatientID") in ("", *subjects[uid])]
+            elif len(referred) == 1 and label.text("PatientID") not in ("", *subjects[referred[0]]):
                 raise LabelError(
                     "label-other-patient", wanted="a drawing of the images' patient", found="another's"
                 )
-            _write_masks(drawn(label, grids[referred[0]][1:]), folder / name / "labels")
+            name, masks = _only_fitting(label, {uid: grids[uid] for uid in referred}, drawn)
+            _write_masks(masks, folder / name / "labels")
             exported.fates.append((label, "used"))
         except CurationError as error:
             exported.refuse([label], error, {"name": name})
+
+
+def _only_fitting(
+    label: SourceFile,
+    grids: Mapping[str, tuple[str, Grid, str]],
+    drawn: Callable[[SourceFile, tuple[Grid, str]], list[tuple[str, bytes]]],
+) -> tuple[str, list[tuple[str, bytes]]]:
+    """Return the name of the one image that a label object lies on, and its masks there."""
+    found: list[tuple[str, list[tuple[str, bytes]]]] = []
+    for name, grid, frame in grids.values():
+        try:
+            found.append((name, drawn(label, (grid, frame))))
+        except CurationError:
+            if len(grids) == 1:
+                raise
+    if len(found) != 1:
+        several = "several of them" if found else "none of them"
+        raise LabelError("label-other-image", wanted="a label drawn on one written series", found=several)
+    return found[0]
 
 
 def _masks(door: Door, label: SourceFile, drawn_on: tuple[Grid, str], _: Tell) -> list[tuple[str, bytes]]:
@@ -480,12 +499,16 @@ def _free(folder: Path, name: str) -> Path:
 def _drawing(kind: Kind, dataset: Dataset, grid: Grid, frame: str) -> Annotation:
     """Return a label object's masks; a fractional segment counts from one half."""
     if kind is Kind.SEG:
+        _same_frame({str(dataset.get("FrameOfReferenceUID") or "")}, frame)
         return annotation.read_seg(dataset, grid, threshold=0.5).value
     contours = annotation.read_rtstruct(dataset)
-    frames = {roi.frame_of_reference_uid for roi in contours.rois} - {""}
-    if frame and frames - {frame}:
-        raise LabelError("frame-of-reference", wanted="the image's frame of reference", found="another")
+    _same_frame({roi.frame_of_reference_uid for roi in contours.rois}, frame)
     return rasterise(contours.rois, grid).value
+
+
+def _same_frame(said: Collection[str], frame: str) -> None:
+    if frame and set(said) - {frame, ""}:
+        raise LabelError("frame-of-reference", wanted="the image's frame of reference", found="another")
 
 
 def deidentify_sources(

@@ -380,3 +380,35 @@ def test_a_series_that_ends_its_process_is_refused_and_the_others_are_written(
         1 if verb == "convert" else 4
     )
     assert len([path for path in out.iterdir() if path.is_dir()]) == 1
+
+
+def test_a_segmentation_that_names_no_series_lies_on_the_one_image_whose_grid_it_fits(
+    real: Path, tmp_path: Path
+) -> None:
+    sources = [real / "breast-ser-06", real / "seg-fixtures/segmentations/24x38x3/image"]
+    exported = export.convert_sources(
+        sources, tmp_path / "out", key=KEY, with_labels=True, told=quiet, choices=UNSEARCHED
+    )
+    assert "label-other-image" not in {fate for _, fate in exported.fates}
+    (path,) = (tmp_path / "out").rglob("labels/*.nii.gz")
+    assert path.parent.parent.name.split("_")[1].startswith("mr")
+    label, image = nib.load(path), nib.load(path.parent.parent / "image.nii.gz")
+    assert np.array_equal(label.affine, image.affine)
+    assert np.asanyarray(label.dataobj).any()
+
+
+def test_a_segmentation_that_names_no_series_and_fits_two_is_refused(real: Path, tmp_path: Path) -> None:
+    twin = tmp_path / "twin"
+    twin.mkdir()
+    for path in (real / "breast-ser-06/image_dce_ser").iterdir():
+        dataset = pydicom.dcmread(path)
+        dataset.SeriesInstanceUID = "2.25.7"
+        dataset.SOPInstanceUID = f"2.25.7{dataset.InstanceNumber}"
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+        dataset.save_as(twin / path.name)
+    exported = export.convert_sources(
+        [real / "breast-ser-06", twin],
+        tmp_path / "out", key=KEY, with_labels=True, told=quiet, choices=UNSEARCHED,
+    )  # fmt: skip
+    assert "label-other-image" in {fate for _, fate in exported.fates}
+    assert not list((tmp_path / "out").rglob("labels/*.nii.gz"))

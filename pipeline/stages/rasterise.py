@@ -152,6 +152,8 @@ def _without_repeats(contours: Sequence[_Placed]) -> Iterator[_Placed]:
 
 def _lines(ring: Ring) -> bytes:
     """Return the same for rings of the same lines, wherever and whichever way round they start."""
+    # A point given twice in a row, as where a writer closes its contours, makes a line without length.
+    ring = ring[(ring != np.roll(ring, -1, axis=0)).any(axis=1)]
     start, stop = ring, np.roll(ring, -1, axis=0)
     swapped = (start[:, 0] > stop[:, 0]) | ((start[:, 0] == stop[:, 0]) & (start[:, 1] > stop[:, 1]))
     lines = np.hstack([np.where(swapped[:, None], stop, start), np.where(swapped[:, None], start, stop)])

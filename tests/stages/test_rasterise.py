@@ -228,6 +228,11 @@ def test_a_contour_drawn_twice_counts_once_unless_it_is_of_the_xor_type(grid: Gr
     assert not drawn(grid, {2: [ring, ring]}, Geometric.CLOSEDPLANAR_XOR).any()
 
 
+def test_a_contour_drawn_twice_counts_once_also_if_one_of_them_repeats_its_first_point(grid: Grid) -> None:
+    ring = [*circle(9.1, 8.3, 4.2, 32)]
+    assert np.array_equal(drawn(grid, {2: [ring, [*ring, ring[0]]]}), truth({2: [ring]}))
+
+
 def test_a_centre_on_a_line_belongs_to_the_side_of_higher_index(grid: Grid) -> None:
     mask = drawn(grid, {2: [box(2, 3, 4, 5)]})
     wanted = np.zeros(SHAPE, dtype=bool)
