@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -35,9 +36,17 @@ from pipeline.stages.register import register
 from pipeline.stages.scale import scale
 from pipeline.stages.strip import strip
 
+Guarded: TypeAlias = tuple[dict[str, Volume], Volume | None]
+"""Channels and label on one RAS+ grid, of which none shows a face that may not be shown."""
+
 
 def walk(order: Admissible, journal: Journal) -> tuple[tuple[Volume, ...], Volume | None]:
     """Take one case from its source files to finished channels and label, all on one RAS+ grid."""
+    return finished(order, guarded(order, journal), journal)
+
+
+def guarded(order: Admissible, journal: Journal) -> Guarded:
+    """Take one case from its source files to where faces are judged."""
     channels: dict[str, Volume] = {}
     acquired: dict[str, tuple[Grid, str]] = {}
     parts: dict[str, Part] = {}
@@ -68,7 +77,12 @@ def walk(order: Admissible, journal: Journal) -> tuple[tuple[Volume, ...], Volum
         if labelled is not None:
             labelled = journal.keep(_turned(labelled, order.plan.half_turn), "label")
     journal.enter("face")
-    channels = journal.keep(guard_faces(channels, parts, order.rules.face), "image")
+    return journal.keep(guard_faces(channels, parts, order.rules.face), "image"), labelled
+
+
+def finished(order: Admissible, come: Guarded, journal: Journal) -> tuple[tuple[Volume, ...], Volume | None]:
+    """Take channels and label from where faces were judged to their end."""
+    channels, labelled = come
     journal.enter("scale")
     image = tuple(journal.keep(scale(channels[c.name], c.scale), c.name) for c in order.rules.channels)
     journal.enter("check")
@@ -256,6 +270,8 @@ class Begun:
     store: Path
     entry: str
     workspace: Workspace | None
+    handed: Callable[[Journal], Guarded] | None = None
+    """What hands on what another zone brought past the judgement of faces; None where all is still to be done."""
 
 
 def conclude(request: Named, begin: Callable[[], Begun], journal: Journal, memory: int | None) -> Outcome:
@@ -289,7 +305,8 @@ def _make(begun: Begun, journal: Journal) -> None:
     """Take a case through its rooms and into the store."""
     order = begun.order
     with picturing(begun.workspace, order.plan):
-        image, labelled = walk(order, journal)
+        come = guarded(order, journal) if begun.handed is None else begun.handed(journal)
+        image, labelled = finished(order, come, journal)
     journal.enter("store")
     files = encode(image, labelled)
     record = _record(order, journal, labelled, files)

@@ -64,7 +64,7 @@ class Journal:
     """The notes of one case in the order of its rooms, and the room it is in."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell = tell
+        self.tell = tell
         self.stage = "open"
         self.notes: list[dict[str, Json]] = []
         self.pictures: dict[str, bytes] = {}
@@ -73,7 +73,7 @@ class Journal:
     def enter(self, stage: str) -> None:
         """Say which room comes now; a refusal will name it."""
         self.stage = stage
-        self._tell(stage)
+        self.tell(stage)
 
     def keep(self, step: Step[Any], about: str) -> Any:
         """Write a room's note down, saying what it is about (a channel, or `label`); hand on its value."""

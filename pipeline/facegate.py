@@ -23,6 +23,14 @@ def require_template(rule: Face | None) -> None:
         template.require()
 
 
+def may_show_face(volume: Volume, part: Part, rule: Face | None) -> bool:
+    """Whether a volume in RAS+ shows a head by itself, and the rules do not say that its face may stay."""
+    is_kept = rule is not None and rule.treatment == "keep"
+    if is_kept or volume.quantity in _NO_PICTURE:
+        return False
+    return look_for_face(volume, part).value in _FACES
+
+
 def guard_faces(
     channels: Mapping[str, Volume], parts: Mapping[str, Part], rule: Face | None
 ) -> Step[dict[str, Volume]]:

@@ -11,16 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import case
+from pipeline import case, facegate, handover
 from pipeline.demo import make
 from pipeline.handover import finish, open_door
 from pipeline.index import index
 from pipeline.io.staging import get_document
-from pipeline.io.workspace import create, open_workspace
-from pipeline.model.record import Finished, Handed, Refusal
-from pipeline.orders import Request, read_order
+from pipeline.io.workspace import Workspace, create, open_workspace
+from pipeline.model.record import Finished, Handed, Note, Refusal, Step
+from pipeline.orders import Order, Request, read_order
 from pipeline.plan import plan
 from pipeline.planned import planned
+from pipeline.stages.face import Sight
 
 TASKS = ("Task04_Hippocampus", "Task05_Prostate", "Task10_Colon")
 
@@ -152,3 +153,42 @@ def test_a_case_that_cannot_fit_is_refused_before_the_door(shop: Shop) -> None:
     outcome = open_door(shop.requests[0], str(shop.staging), 1, quiet)
     assert isinstance(outcome, Refusal)
     assert outcome.code == "case-too-large"
+
+
+def test_where_a_head_shows_what_crosses_came_past_the_judgement_of_faces(
+    shop: Shop, fused: list[Finished], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handover, "may_show_face", lambda *_: True)
+    handed = shop.hand_over(shop.requests[0])
+    document = get_document(Path(handed.folder), handed.digest)
+    separate = finish(handed, str(shop.folder / "past"), None, quiet)
+
+    assert "passages" not in document
+    assert document["past_face"]["notes"][-1]["stage"] == "face"
+    assert separate == fused[0]
+    assert shop.files("past", fused[0].entry) == shop.files("ws/store", fused[0].entry)
+
+
+def test_a_face_that_may_not_be_shown_never_lies_in_staging(
+    shop: Shop, fused: list[Finished], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        facegate, "look_for_face", lambda *_: Step(Sight.HEAD, Note("face", {"by": "header"}))
+    )
+    monkeypatch.setattr(handover, "read_order", without_face_rule)
+    monkeypatch.setattr(case, "read_order", without_face_rule)
+    written: list[object] = []
+    monkeypatch.setattr(handover.staging, "put_value", lambda *value: written.append(value) or {})
+    apart = open_door(shop.requests[0], str(shop.staging), None, quiet)
+    together = case.run(shop.requests[0], quiet)
+
+    assert isinstance(apart, Refusal)
+    assert (apart.stage, apart.code, written) == ("face", "face-visible", [])
+    assert not list(shop.staging.glob(f"{apart.task}-{apart.case}"))
+    assert apart == together
+
+
+def without_face_rule(workspace: Workspace, request: Request) -> Order:
+    """Return a case's order under rules that say nothing of faces."""
+    order = read_order(workspace, request)
+    return replace(order, rules=order.rules.model_copy(update={"face": None}))
