@@ -36,7 +36,7 @@ SAME = {
 }
 """One series each, moved against itself with noise of its own."""
 OTHER = {
-    "diffusion onto adc": (f"{PROSTATE}:diff", f"{PROSTATE}:ADC"),
+    "diffusion onto adc": (f"{PROSTATE}:DYNDISTCALC_BVAL", f"{PROSTATE}:ADC"),
     "adc onto t2": (f"{PROSTATE}:ADC", f"{PROSTATE}:t2_tse_tra"),
     "abdomen adc onto t2": ("crc-adc-001/adc_image", "crc-adc-001/t2_image"),
     "thigh mr onto ct": ("ibsi-sts/dicom/STS_002/MR_T1/image", "ibsi-sts/dicom/STS_002/CT/image"),
