@@ -24,6 +24,8 @@ from pipeline.orders import Request
 BIN = Path(sys.executable).parent
 RULES = Path(__file__).parents[2] / "rules"
 TASK = "Task04_Hippocampus"
+A_SOURCE = 250
+"""Cases of one phantom: of more than are published none is made."""
 
 _WAIT_FOR_ALL = """
 import ctypes, os, resource, subprocess, sys
@@ -94,16 +96,22 @@ def made(workspace: Path) -> int:
 def finished(folder: Path, count: int, workers: int) -> None:
     """Print what a rerun of a finished build costs beside the build."""
     curate, workspace = BIN / "curate", folder / "ws"
-    for words in (
-        ("demo", folder, "--task", TASK, "--cases", count),
-        ("init", workspace, "--key", folder / "truth/demo.key"),
-    ):
+    sources = []
+    for place in range(-(-count // A_SOURCE)):
+        part = folder / f"part{place}"
+        cases = min(A_SOURCE, count - place * A_SOURCE)
+        words = ("demo", part, "--task", TASK, "--cases", cases, "--seed", place)
         subprocess.run([curate, *map(str, words)], check=True, capture_output=True)
+        # Where there is one it names published cases, each of them once.
+        (part / "source" / TASK / "cases.csv").unlink(missing_ok=True)
+        sources.append(part / "source")
+    key = folder / "part0/truth/demo.key"
+    subprocess.run([curate, "init", workspace, "--key", key], check=True, capture_output=True)
     # A build that does not search for lettering is the cheaper one, so the share of a rerun is the larger.
     settings = workspace / "curate.yaml"
     unscreened = "burned_in: {unscreened: a phantom without text}"
     settings.write_text(settings.read_text().replace("burned_in: screen", unscreened))
-    subprocess.run([curate, "index", folder / "source", "-w", workspace], check=True, capture_output=True)
+    subprocess.run([curate, "index", *sources, "-w", workspace], check=True, capture_output=True)
     plan = (curate, "plan", "-w", workspace, "--rules", countless(folder / "rules"))
     subprocess.run(plan, check=True, capture_output=True)
     build = spent_by(curate, "build", "-w", workspace, "--workers", str(workers))

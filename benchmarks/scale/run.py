@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -23,9 +22,25 @@ MOST_MIB = 500
 """What `index` and `plan` may hold in memory, whatever the size."""
 
 
+_WAIT_FOR_ALL = """
+import ctypes, json, os, resource, subprocess, sys
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+done = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+while True:
+    try:
+        os.wait()
+    except ChildProcessError:
+        break
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+cost = {"cpu": used.ru_utime + used.ru_stime, "peak_mib": used.ru_maxrss / 1024, "exit": done.returncode}
+print(json.dumps({**cost, "answer": json.loads(done.stdout)}))
+"""
+"""Fork servers outlive the command that started them by a moment, and so does what they took."""
+
+
 @dataclass(frozen=True)
 class Cost:
-    """What one command took, its children included; `peak_mib` is the largest process's."""
+    """What one command took, all processes that it started included; `peak_mib` is the largest one's."""
 
     seconds: float
     cpu: float
@@ -36,17 +51,10 @@ class Cost:
 def measured(*words: str | Path) -> Cost:
     """Run one command and measure it alone."""
     began = time.perf_counter()
-    process = subprocess.Popen(
-        [str(CURATE), *map(str, words), "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-    assert process.stdout is not None
-    answer = process.stdout.read()
-    process.stdout.close()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    seconds = time.perf_counter() - began
-    assert process.returncode == 0, f"curate {words[0]} ended with {process.returncode}"
-    return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, json.loads(answer))
+    line = [sys.executable, "-c", _WAIT_FOR_ALL, str(CURATE), *map(str, words), "--json"]
+    said = json.loads(subprocess.run(line, stdout=subprocess.PIPE, check=True).stdout)
+    assert said.pop("exit") == 0, f"curate {words[0]} failed"
+    return Cost(time.perf_counter() - began, **said)
 
 
 def measure(files: int, folder: Path) -> dict[str, Cost]:
