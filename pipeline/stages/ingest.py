@@ -224,7 +224,7 @@ def _with_strays(stacks: Sequence[Stack]) -> list[Stack]:
             strays[_alike_in(stack)].append(stack)
     return [
         replace(stack, code="mixed-grids")
-        if stack.code is None and any(_belongs(one, stack) for one in strays.get(_alike_in(stack), ()))
+        if stack.code is None and any(_continues(one, stack) for one in strays.get(_alike_in(stack), ()))
         else stack
         for stack in stacks
     ]
@@ -241,12 +241,6 @@ def _continues(lone: Stack, stack: Stack) -> bool:
         return False
     is_between = beyond < 0 and abs(beyond % step - step / 2) < POSITION_TOLERANCE_MM
     return bool(is_between or abs(beyond - step) < step / 2 + POSITION_TOLERANCE_MM)
-
-
-def _belongs(lone: Stack, stack: Stack) -> bool:
-    """Whether a lone slice lies within a stack, or where the next one would."""
-    step = stack.facts.get("slice_step_mm")
-    return step is not None and _beyond(lone, stack) < step * 1.5 + POSITION_TOLERANCE_MM
 
 
 def _beyond(lone: Stack, stack: Stack) -> float:
