@@ -202,7 +202,7 @@ def _frames(dataset: Dataset) -> Iterator[Dataset]:
         wanted = "an enhanced CT, MR or PET image"
         raise GeometryError("unsupported-multiframe", wanted=wanted, found="another kind", where="unfold")
     own = _items(dataset, "PerFrameFunctionalGroupsSequence")
-    if len(own) != _whole(_value(dataset, "NumberOfFrames"), 0):
+    if not own or len(own) != _whole(_value(dataset, "NumberOfFrames"), 0):
         wanted, found = "one item of functional groups for each frame", f"{len(own)} items"
         raise GeometryError("unsupported-multiframe", wanted=wanted, found=found, where="unfold")
     shared = _items(dataset, "SharedFunctionalGroupsSequence")

@@ -233,6 +233,11 @@ def test_groups_that_do_not_fit_the_frames_are_refused(frames):
     assert code(enhanced(NumberOfFrames=frames)) == "unsupported-multiframe"
 
 
+def test_an_image_of_no_frames_is_refused_and_does_not_vanish():
+    dataset = enhanced(NumberOfFrames=0, PerFrameFunctionalGroupsSequence=[])
+    assert code(dataset) == "unsupported-multiframe"
+
+
 def test_missing_frames_of_pixel_data_are_refused():
     dataset = enhanced()
     dataset.PixelData = dataset.PixelData[:-2]
