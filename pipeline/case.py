@@ -40,11 +40,6 @@ Guarded: TypeAlias = tuple[dict[str, Volume], Volume | None]
 """Channels and label on one RAS+ grid, of which none shows a face that may not be shown."""
 
 
-def walk(order: Admissible, journal: Journal) -> tuple[tuple[Volume, ...], Volume | None]:
-    """Take one case from its source files to finished channels and label, all on one RAS+ grid."""
-    return finished(order, guarded(order, journal), journal)
-
-
 def guarded(order: Admissible, journal: Journal) -> Guarded:
     """Take one case from its source files to where faces are judged."""
     channels: dict[str, Volume] = {}

@@ -125,7 +125,7 @@ def test_a_bug_met_in_a_case_is_its_outcome_and_says_where_not_what(
     def broken(*_: object) -> None:
         raise ValueError(person)
 
-    monkeypatch.setattr(case, "walk", broken)
+    monkeypatch.setattr(case, "guarded", broken)
     monkeypatch.setattr(case.store, "find", lambda *_: None)
     outcome = case.run(request_, lambda stage: None)
     assert isinstance(outcome, Refusal)

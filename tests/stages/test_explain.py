@@ -168,7 +168,8 @@ def test_outliers_that_count_are_told_with_their_reason() -> None:
 def test_measures_are_told_in_words_with_their_units() -> None:
     text = " ".join(told(RULES["Task07_Pancreas"]).split())
 
-    assert "a pixel spacing of 0.605 to 0.985 mm and a step from slice to slice of 0.7 to 7.5 mm;" in text
+    assert "a pixel spacing of 0.605 to 0.985 mm, a step from slice to slice of 0.7 to 7.5 mm" in text
+    assert "and a tube voltage of 120 kV;" in text
     assert "the slices' plane is axial; the number of slices is at least 10;" in text
 
 
