@@ -183,7 +183,9 @@ def _update_fates(
             row["stage"] = stage if code else "plan"
         return row
 
-    ledger.rewrite_fates(path, map(judged, ledger.read_fates(path)))
+    # Mostly nothing is otherwise than before, and to write takes twice as long as to read.
+    if any(judged(dict(row)) != row for row in ledger.read_fates(path)):
+        ledger.rewrite_fates(path, map(judged, ledger.read_fates(path)))
 
 
 @dataclass(frozen=True, slots=True)
