@@ -173,6 +173,7 @@ def test_what_was_not_saved_survives_a_reload_and_can_be_taken_back(
     (made,) = build_pages(workspace, [SPLEEN], told=lambda *_: None)
     open_page(browser, made.page.as_uri())
     press(browser, "i", "ab", "\ue007", "a", "k", "u", "a")
+    assert wait_for(lambda: "1 of 4, 1 not saved" in shown(browser, "counts"))
     browser.refresh()
 
     assert wait_for(lambda: "1 of 4, 1 not saved" in shown(browser, "counts"))
