@@ -18,6 +18,9 @@ from pathlib import Path
 
 from samples import KEY, REAL, identified, readable
 
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+from unconfined import unconfined
+
 from pipeline.export import deidentify_sources
 from pipeline.io.dicom import write_dataset
 from pipeline.io.quiet import hush
@@ -43,7 +46,7 @@ def main() -> int:
     new: Counter[tuple[str, str]] = Counter()
     compared = 0
     for place, (path, *_) in readable(root).items():
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, unconfined():
             original = Path(folder) / "original.dcm"
             original.write_bytes(write_dataset(identified(path)))
             clean = deidentified(original, Path(folder) / "clean")
