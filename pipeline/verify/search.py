@@ -21,9 +21,11 @@ PATTERNS = 500_000
 
 _UIDS = re.compile(rb"[0-9]+(?:\.[0-9]+){3,}")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{11,}")
-_DIGEST = re.compile(rb"(?<![0-9a-fA-F])[0-9a-fA-F]{64}(?![0-9a-fA-F])")
+_DIGEST = re.compile(rb"[0-9a-fA-F]{64,}")
 _HEX = re.compile(rb"[0-9A-Fa-f]{16,}")
 _ESCAPE = re.compile(rb"\\u([0-9a-fA-F]{4})")
+_REFERENCE = re.compile(rb"&[#A-Za-z]")
+"""How each character reference of HTML begins."""
 
 _WIDE = ((0xFF00FF00, 0), (0x00FF00FF, 8))
 """Two wide Latin letters in four bytes, in either byte order: what is zero, and how far up the first letter stands."""
@@ -101,7 +103,8 @@ class Searcher:
                 yield Hit("digest of a source file", view, found.start())
 
     def _known_uids(self, seen: bytes, view: str) -> Iterator[Hit]:
-        for found in _UIDS.finditer(seen):
+        # Among voxels a dot or two are chance; a UID has three.
+        for found in _UIDS.finditer(seen) if seen.count(b".") > 2 else ():
             origin = self._uids.get(found[0])
             if origin is not None:
                 yield Hit(origin, view, found.start())
@@ -126,7 +129,7 @@ def views(content: bytes) -> Iterator[tuple[str, bytes]]:
         yield "escaped", _ESCAPE.sub(lambda m: chr(int(m[1], 16)).encode("utf-8", "replace"), content)
     if b"%" in content:
         yield "escaped", unquote_to_bytes(content)
-    if b"&" in content:
+    if b"&" in content and _REFERENCE.search(content):
         yield "escaped", html.unescape(content.decode("latin-1")).encode("utf-8", "replace")
     unbroken = content.replace(b"\r", b"").replace(b"\n", b"")
     yield from _decoded("base64", b"\n".join(_from_base64(unbroken)))
