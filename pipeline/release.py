@@ -174,6 +174,8 @@ def _update_fates(
     """Say in fates.csv which planned files' cases were refused, or no longer are, in a stage after the plan."""
     path = workspace.private / "fates.csv"
     refused = {(refusal.task, refusal.case): refusal.code for refusal in refusals}
+    if not refused and not ledger.may_name_stages(path, (stage, REVIEW)):
+        return
 
     def judged(row: dict[str, str]) -> dict[str, str]:
         is_planned = row["fate"] == Fate.USED.value or row["stage"] in (stage, REVIEW)

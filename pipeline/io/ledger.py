@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from io import TextIOWrapper
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -169,6 +170,14 @@ def rewrite_fates(path: Path, rows: Iterable[Mapping[str, str]]) -> None:
         writer.writeheader()
         writer.writerows(rows)
         text.detach()
+
+
+def may_name_stages(path: Path, stages: Iterable[str]) -> bool:
+    """Whether a row of fates.csv may have one of these stages: a search for the words, many times faster than rows."""
+    if not path.exists():
+        return False
+    with path.open("rb") as stream, mmap(stream.fileno(), 0, access=ACCESS_READ) as content:
+        return any(content.find(f",{stage},".encode()) >= 0 for stage in stages)
 
 
 def read_fates(path: Path) -> Iterator[dict[str, str]]:

@@ -27,6 +27,15 @@ def file(path: str = "/a", member: str | None = None, **facts: object) -> Source
 FILES = [file(), file(ODD, ODD, PatientID="Doe^Jane", EchoTime=4.6, ImageType=["A", "B"], Rows=0)]
 
 
+def test_a_stage_in_some_row_is_not_overlooked(tmp_path: Path) -> None:
+    path = tmp_path / "fates.csv"
+    assert not ledger.may_name_stages(path, ["build"])
+    row = dict.fromkeys(FATE_COLUMNS, "x")
+    ledger.rewrite_fates(path, [{**row, "stage": "plan", "path": ODD}, {**row, "stage": "review"}])
+    assert ledger.may_name_stages(path, ["build", "review"])
+    assert not ledger.may_name_stages(path, ["build"])
+
+
 def test_an_index_gives_back_its_files_and_stamps(tmp_path: Path) -> None:
     lines = [(one, (number, 2**62)) for number, one in enumerate(FILES)]
 
