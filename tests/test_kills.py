@@ -14,7 +14,7 @@ KILLS = Path(__file__).parents[1] / "benchmarks/cluster/kills.py"
 
 @pytest.mark.slow
 def test_kills_at_random_lose_nothing_and_make_nothing_twice() -> None:
-    words = ("--kills", "3", "--a-build", "3", "--cases", "9", "--seed", "3")
+    words = ("--kills", "4", "--a-build", "4", "--cases", "30", "--seed", "3")
     done = subprocess.run(
         [sys.executable, KILLS, *words], capture_output=True, text=True, check=False, timeout=900
     )
