@@ -35,7 +35,7 @@ def chromium(folder: Path) -> Iterator[Any]:
     options.add_experimental_option("prefs", {"download.default_directory": str(folder / "downloads")})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     browser = webdriver.Chrome(options=options, service=Service(DRIVER))
-    # Without a screen a window may not have the focus yet when the first keys come; they would go nowhere.
+    # Without a screen a window need not have the focus when the first keys come.
     browser.execute_cdp_cmd("Emulation.setFocusEmulationEnabled", {"enabled": True})
     try:
         yield browser

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -112,12 +112,12 @@ def _audit_release(
     return tasks
 
 
-def _side_by_side(jobs: Iterable[Callable[[Event], Run]]) -> Iterator[Run]:
-    """Yield what each job gathers, in their order; inflating and hashing let threads run at once."""
+def _side_by_side(jobs: Iterable[Callable[[Event], Run]]) -> list[Run]:
+    """Return what each job gathers, in their order; inflating and hashing let threads run at once."""
     stop = Event()
     with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_AT_ONCE)) as pool:
         try:
-            yield from [job.result() for job in [pool.submit(job, stop) for job in jobs]]
+            return [job.result() for job in [pool.submit(job, stop) for job in jobs]]
         except BaseException:
             # Whoever interrupts an audit waits for a member of each TAR that is being read, not for its end.
             stop.set()
