@@ -404,3 +404,51 @@ def test_cases_that_wait_for_the_same_reason_are_told_of_together(capsys: pytest
     health._show_next_build(task)
     said = capsys.readouterr().err.splitlines()
     assert said == ["T c0 and 2 more would be made: new", "T c9 would be made: damaged"]
+
+
+WRITERS = {
+    "init": ("init", "{}"), "demo": ("demo", "{}"), "pack": ("pack", "-w", "ws", "-r", "{}"),
+    "convert": ("convert", "in", "-o", "{}"), "deidentify": ("deidentify", "in", "-w", "ws", "-o", "{}"),
+    "certs": ("cluster", "certs", "{}"), "bag": ("pack", "-w", "ws", "-r", "rel", "--bag", "{}"),
+    "compare": ("compare", "in", "in", "--html", "{}"), "proposal": ("plan", "-w", "ws", "--proposal", "{}"),
+    "rules": ("rules", "new", "{}"), "privacy": ("audit", "rel", "-w", "ws", "--privacy", "{}"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", WRITERS.values(), ids=WRITERS)
+def test_what_cannot_be_written_is_said_before_any_work(
+    words: tuple[str, ...], tmp_path: Path, curate: Curate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "file").write_text("mine")
+    for place in ("file/below/Task11_Own.yaml", "x" * 300):
+        code, _, said = curate(*(word.format(place) for word in words))
+        assert (code, place.partition("/")[0] in said or "too long" in said) == (2, True), said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "in"]
+
+
+def test_a_named_file_is_written_into_a_folder_that_is_not_there_yet(tmp_path: Path, curate: Curate) -> None:
+    rules = tmp_path / "my" / "rules" / "Task11_Kidney.yaml"
+    words = ("--description", "Kidneys", "--reference", "us", "--channel", "CT=CT", "--class", "kidney")
+    assert curate("rules", "new", rules, *words)[0] == 0
+    assert rules.is_file()
+
+
+def test_sources_that_no_rules_want_lead_to_rules_of_their_own(tmp_path: Path, curate: Curate) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "note.txt").write_text("not DICOM")
+    workspace = tmp_path / "ws"
+    curate("init", workspace)
+    curate("index", tmp_path / "in", "-w", workspace)
+    code, _, said = curate("plan", "-w", workspace)
+    assert (code, "curate rules new" in said, "curate build" in said) == (3, True, False)
+
+
+def test_an_audit_with_a_workspace_that_planned_something_else_is_a_finding(
+    source: Path, workspace: Path, tmp_path: Path, curate: Curate
+) -> None:
+    release(curate, source, workspace)
+    curate("init", tmp_path / "other")
+    code, _, said = curate("audit", tmp_path / "release", "-w", tmp_path / "other")
+    assert (code, "Nobody looked for leaks" in said) == (5, True)

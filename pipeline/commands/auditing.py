@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.commands.options import json_option
+from pipeline.commands.options import Writable, json_option
 from pipeline.commands.said import AUDIT_FOUND, PRIVACY, SHOWN, end, progress, talk
 from pipeline.model.errors import UsageError
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 @click.option(
     "--privacy",
     "report_folder",
-    type=click.Path(path_type=Path),
+    type=Writable(),
     metavar="DIR",
     help="With -w: also write DIR/privacy.html and .json: what stayed, what was done, and why.",
 )
@@ -72,13 +73,22 @@ def audit(
     report = audit_release(target, folder, trust)
     if count and workspace is not None:
         report = _recompute(report, target, workspace, count)
-    leaks = None if workspace is None else _verify(target, workspace)
+    unplanned = () if workspace is None else _unplanned(target, workspace)
+    leaks = None if workspace is None or unplanned else _verify(target, workspace)
     line = f"Audited: {len(report.findings)} findings, signature {report.signature}."
     document, code = report.to_json(), AUDIT_FOUND if report.findings else 0
+    if unplanned:
+        line += f" Nobody looked for leaks: the workspace has no plan of {', '.join(unplanned)}."
     if leaks is not None:
         document, line = {**document, "privacy": leaks.to_json()}, f"{line} {_searched(leaks)}"
         code = PRIVACY if leaks.findings else code
     return end(document, as_json, line + (" Do not use this release." if code else ""), code)
+
+
+def _unplanned(target: Path, workspace: Workspace) -> Sequence[str]:
+    """Return the tasks of a release that were not planned in this workspace; the audit has a finding for each."""
+    tasks = [path.name.partition(".")[0] for path in sorted(target.glob("Task*.manifest.jsonl"))]
+    return [task for task in tasks if not (workspace.plans / f"{task}.jsonl").is_file()]
 
 
 def _open_case(target: Path, workspace: Workspace, opened: str, as_json: bool) -> int:

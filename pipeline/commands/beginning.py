@@ -10,6 +10,7 @@ import click
 from rich.table import Table
 
 from pipeline.commands.options import (
+    Writable,
     cases_option,
     json_option,
     rules_option,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="Example: curate demo demo --task Task09_Spleen --cases 4")
-@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.argument("folder", type=Writable(), metavar="DIR")
 @tasks_option
 @click.option("--cases", type=click.IntRange(2, 999), default=4, show_default=True, help="Subjects a task.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed, other voxels and names.")
@@ -48,7 +49,7 @@ def demo(folder: Path, tasks: tuple[str, ...], cases: int, seed: int, as_json: b
 
 
 @click.command(epilog="Example: curate init ws")
-@click.argument("folder", type=click.Path(path_type=Path), metavar="WORKSPACE")
+@click.argument("folder", type=Writable(), metavar="WORKSPACE")
 @click.option(
     "--key", "key_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Take this key."
 )
@@ -86,7 +87,8 @@ def index(sources: tuple[Path, ...], folder: Path, task: str | None, as_json: bo
 @cases_option
 @click.option(
     "--proposal",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=Writable(is_file=True),
+    metavar="FILE",
     help="Also write the plan as a case table (CSV, private): correct it, and give it back with --cases.",
 )
 @json_option
@@ -109,12 +111,16 @@ def plan(
     show_plans(plans)
     refused = sum(len(made.refusals) for made in plans)
     count = sum(len(made.cases) for made in plans)
-    line = (
-        f"Planned {count} cases, refused {refused}. Fates: private/fates.csv. Next: curate build -w {folder}"
-    )
+    line = f"Planned {count} cases, refused {refused}. Fates: private/fates.csv. Next: {_next(count, folder)}"
     return end(
         {"tasks": [made.to_json() for made in plans]}, as_json, line, REFUSED if refused or not count else 0
     )
+
+
+def _next(cases: int, folder: Path) -> str:
+    if cases:
+        return f"curate build -w {folder}"
+    return "look there why no file makes a case; curate rules new FILE writes rules for a task of your own"
 
 
 def show_plans(plans: Sequence[TaskPlan]) -> None:

@@ -12,6 +12,7 @@ import click
 from pipeline.commands.auditing import audit_release
 from pipeline.commands.beginning import show_plans
 from pipeline.commands.options import (
+    Writable,
     allow_option,
     cases_option,
     chosen_where,
@@ -93,7 +94,7 @@ def build_cases(
     metavar="KEY",
     help="Sign with this Ed25519 key (PEM).",
 )
-@click.option("--bag", type=click.Path(path_type=Path), metavar="DIR", help="Also a BagIt bag of it in DIR.")
+@click.option("--bag", type=Writable(), metavar="DIR", help="Also a BagIt bag of it in DIR.")
 @allow_option
 @json_option
 def pack(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.options import json_option
+from pipeline.commands.options import Writable, json_option
 from pipeline.commands.said import end, print_json
 
 
@@ -38,7 +38,7 @@ def cluster_schema_command(as_json: bool) -> int:
 
 
 @cluster.command("certs", epilog="Example: curate cluster certs tls")
-@click.argument("folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR")
+@click.argument("folder", type=Writable(), metavar="DIR")
 @json_option
 def cluster_certs(folder: Path, as_json: bool) -> int:
     """Make a CA and the certificates by which client, scheduler and workers know each other."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.commands.options import (
+    Writable,
     cases_option,
     json_option,
     rules_option,
@@ -65,19 +66,19 @@ def _rebuilt(made: Rebuilt) -> str:
 @click.command(epilog="Example: curate compare release-1 release-2 --html compared.html")
 @click.argument("first", type=click.Path(exists=True, path_type=Path), metavar="A")
 @click.argument("second", type=click.Path(exists=True, path_type=Path), metavar="B")
-@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Also write a page.")
+@click.option("--html", type=Writable(is_file=True), metavar="FILE", help="Also write a page.")
 @json_option
 def compare(first: Path, second: Path, html: Path | None, as_json: bool) -> int:
     """Compare two releases, TARs or task folders case by case: what changed, by how much, and why."""
     from pipeline.compare import compare as compare_sides
     from pipeline.compare.page import in_words as comparison_in_words
     from pipeline.compare.page import page as comparison_page
-    from pipeline.io.durable import write_bytes
+    from pipeline.io.durable import write_named
 
     with progress("compare") as told:
         found = compare_sides(first, second, tell=lambda what: told(f"compare | {what}", 0, 0))
     if html is not None:
-        write_bytes(html, comparison_page(found).encode())
+        write_named(html, comparison_page(found).encode())
     if not as_json:
         click.echo(comparison_in_words(found))
     count = sum(case.state != "same" for task in found.tasks for case in task.cases)

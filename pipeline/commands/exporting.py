@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.commands.options import json_option, sources_argument, workspace_option
+from pipeline.commands.options import Writable, json_option, sources_argument, workspace_option
 from pipeline.commands.said import REFUSED, SHOWN, at_work, end, progress, talk
 from pipeline.model.errors import UsageError
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command(epilog="Example: curate convert /data/export -o nifti --labels")
 @sources_argument
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="New folder.")
+@click.option("-o", "--output", type=Writable(), metavar="DIR", help="New folder.")
 @click.option(
     "--labels", "with_labels", is_flag=True, help="Also each RTSTRUCT ROI and SEG segment as a mask."
 )
@@ -76,9 +76,7 @@ def convert(
 
 @click.command(epilog="Example: curate deidentify /data/export -o clean -w ws")
 @sources_argument
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True, metavar="DIR", help="New folder."
-)
+@click.option("-o", "--output", type=Writable(), required=True, metavar="DIR", help="New folder.")
 @workspace_option
 @json_option
 def deidentify(sources: tuple[Path, ...], output: Path, folder: Path, as_json: bool) -> int:

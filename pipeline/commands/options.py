@@ -14,6 +14,27 @@ if TYPE_CHECKING:
     from pipeline.model.clusterfile import ClusterFile
 
 
+class Writable(click.Path):
+    """The path of a file or folder that is to be written; what stands above it must be folders, or not be there yet."""
+
+    def __init__(self, *, is_file: bool = False) -> None:
+        super().__init__(file_okay=is_file, dir_okay=not is_file, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path; end the command when it lies below a file, or when no file system takes its name."""
+        path = Path(str(super().convert(value, param, ctx)))
+        try:
+            path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError as fault:
+            self.fail(f"nothing can be written there: {fault.strerror}.", param, ctx)
+        above = next(folder for folder in path.absolute().parents if folder.exists())
+        if not above.is_dir():
+            self.fail(f"'{above}' is a file: nothing can be written below it.", param, ctx)
+        return path
+
+
 workspace_option = click.option(
     "-w",
     "--workspace",
@@ -130,5 +151,5 @@ cases_option = click.option(
 
 
 release_option = click.option(
-    "-r", "--release", "target", type=click.Path(path_type=Path), required=True, help="The release folder."
+    "-r", "--release", "target", type=Writable(), required=True, help="The release folder."
 )

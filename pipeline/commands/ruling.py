@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.commands.options import json_option, rules_option
+from pipeline.commands.options import Writable, json_option, rules_option
 from pipeline.commands.said import end, print_json
 from pipeline.model.errors import RulesError, UsageError
 
@@ -37,7 +37,7 @@ def rules_check(files: tuple[Path, ...], as_json: bool) -> int:
 @rules.command(
     "new", epilog="Example: curate rules new my-rules/Task11_Kidney.yaml --channel T2=MR:t2 --class kidney"
 )
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", type=Writable(is_file=True))
 @click.option("--description", help="One line on the task; asked for if it is not given.")
 @click.option("--reference", help="Whom the data come from.")
 @click.option(
@@ -60,7 +60,7 @@ def rules_check(files: tuple[Path, ...], as_json: bool) -> int:
 @json_option
 def rules_new(file: Path, as_json: bool, **said: Any) -> int:
     """Ask a few questions and write commented rules for a task of your own."""
-    from pipeline.io.durable import write_bytes
+    from pipeline.io.durable import write_named
     from pipeline.io.ruleset import load_task
     from pipeline.stages.draft import Answers, draft
 
@@ -76,7 +76,7 @@ def rules_new(file: Path, as_json: bool, **said: Any) -> int:
         classes=said["classes"] or _asked("Class of the label"),
         shares=said["shares"],
     )
-    write_bytes(file, draft(answers).encode())
+    write_named(file, draft(answers).encode())
     loaded = load_task(file)
     document = {"file": str(file), "task": loaded.rules.task, "digest": loaded.digest}
     return end(document, as_json, f"Rules written. Read them, then curate rules explain {file}")

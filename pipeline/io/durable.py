@@ -74,6 +74,13 @@ def write_bytes(path: Path, content: bytes, mode: int = 0o644) -> None:
         stream.write(content)
 
 
+def write_named(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Write a file that a user named, whole or not at all; folders above it that are not there yet are made."""
+    with refusing_unwritable():
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, content, mode)
+
+
 def sweep(folder: Path) -> int:
     """Remove what killed runs left directly in `folder`; return how many there were."""
     leftovers = list(folder.glob(f"{TEMPORARY_PREFIX}*")) if folder.is_dir() else []

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
-from pipeline.io.durable import write_bytes
+from pipeline.io.durable import write_named
 from pipeline.io.source import read_refs
 from pipeline.model.errors import UsageError
 from pipeline.model.plan import TEST, TRAINING, Candidate
@@ -120,7 +120,7 @@ def write_table(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
     writer = csv.DictWriter(text, [*columns] or _REQUIRED, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows({column: _as_text(cell) for column, cell in row.items()} for row in rows)
-    write_bytes(path, text.getvalue().encode("utf-8"), 0o600)
+    write_named(path, text.getvalue().encode("utf-8"), 0o600)
 
 
 def _as_text(cell: str) -> str:
