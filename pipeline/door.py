@@ -116,7 +116,7 @@ class Doorstep:
         if about == LABEL and source is not None:
             return _let_label_in(order, source, journal)
         if about == BRAIN_MASK:
-            return LetIn(journal.keep(_read_mask(order.plan.given[about]), about))
+            return LetIn(journal.keep(read_mask_source(order.plan.given[about]), about))
         if about == ATLAS:
             return LetIn(_read_atlas(order.plan.given[about]))
         channel = next(channel for channel in order.rules.channels if channel.name == about)
@@ -152,7 +152,7 @@ def _let_label_in(order: Order, source: LabelSource, journal: Journal) -> LetIn:
     """Return a mask's drawing, or the de-identified object that holds one."""
     if source.kind is Kind.MASK:
         journal.enter(LABEL)
-        return LetIn(journal.keep(_read_mask(source), LABEL))
+        return LetIn(journal.keep(read_mask_source(source), LABEL))
     journal.enter("deidentify")
     return LetIn(_clean(order, Identified(_read([source.ref])), LABEL, journal))
 
@@ -217,7 +217,7 @@ def _clean(
     return clean
 
 
-def _read_mask(source: LabelSource) -> Step[Annotation]:
+def read_mask_source(source: LabelSource) -> Step[Annotation]:
     """Read a mask with what belongs to it."""
     content = dict(zip(source.refs, read_refs(source.refs), strict=True))
     names = None

@@ -153,7 +153,7 @@ def plan(
     UsageError
         nothing-indexed, rules-not-found, rules-invalid, or a case table that does not read.
     """
-    known = load_rules(rules or _own_rules(workspace))
+    known = load_rules(rules or workspace.own_rules)
     index = ledger.Index(workspace.index)
     most, key = index.most(), workspace.key()
     if not most:
@@ -273,11 +273,6 @@ def learn_channels(workspace: Workspace, table: Path, task: str) -> list[DraftCh
             "case-table-wrong", wanted=f"series of {task} in each channel's column", found="none in one"
         )
     return [learn(column, stacks) for column, stacks in named.items()]
-
-
-def _own_rules(workspace: Workspace) -> Path | None:
-    folder = workspace.settings().rules
-    return None if folder is None else (workspace.root / folder)
 
 
 def _asked(tasks: Sequence[str], bound: set[str | None], known: Mapping[str, LoadedRules]) -> list[str]:

@@ -96,7 +96,7 @@ def rebuild(
     names = _released(release, workspace)
     shop = _workshop(workspace)
     index(shop, sources, terms.tasks[0] if len(terms.tasks) == 1 else None, told)
-    plans = plan(shop, terms.tasks, rules=terms.rules or _own_rules(workspace), cases=terms.cases)
+    plans = plan(shop, terms.tasks, rules=terms.rules or workspace.own_rules, cases=terms.cases)
     wanted = [made.task for made in plans if made.task in names] or names
     built = _build(shop, wanted, terms.workers or workspace.settings().workers, told)
     copy = temporary_name(release.resolve().parent)
@@ -123,11 +123,6 @@ def _released(release: Path, workspace: Workspace) -> list[str]:
             "other-key", wanted="the workspace that made the release", found="one with another key"
         )
     return names
-
-
-def _own_rules(workspace: Workspace) -> Path | None:
-    folder = workspace.settings().rules
-    return None if folder is None else workspace.root / folder
 
 
 def _workshop(workspace: Workspace) -> Workspace:

@@ -48,25 +48,25 @@ def status(workspace: Workspace) -> dict[str, Json]:
     for (fate, _), number in codes.items():
         counts[fate] += number
     plans = planned(workspace, []) if any(workspace.plans.glob("*.jsonl")) else []
-    folder = workspace.settings().rules
     process = holder(workspace)
     return {
         "running": None if process is None else going_on(workspace.runs, process),
         "files": codes.total(),
         "fates": dict(sorted(counts.items())),
         "codes": {f"{fate}: {code}": n for (fate, code), n in sorted(codes.items()) if code},
-        "tasks": _tasks(workspace, plans, None if folder is None else workspace.root / folder),
+        "tasks": _tasks(workspace, plans),
     }
 
 
-def _tasks(workspace: Workspace, plans: Sequence[Planned], rules: Path | None) -> list[Json]:
-    current = {task: loaded.digest for task, loaded in load_rules(rules).items()} if plans else {}
+def _tasks(workspace: Workspace, plans: Sequence[Planned]) -> list[Json]:
+    now = load_rules(workspace.own_rules) if plans else {}
     waiting = {plan.task: _waiting(workspace, plan) for plan in plans}
     wanted = {(task, name) for task, inputs in waiting.items() for name in inputs}
     earlier = _earlier(workspace.store, wanted) if wanted else {}
     return [
         _counts(workspace, plan, waiting[plan.task], earlier)
-        | {"rules_changed": current.get(plan.task) != plan.header["digest"]}
+        # Nobody knows where rules are now that were given to `plan` alone.
+        | {"rules_changed": plan.task in now and now[plan.task].digest != plan.header["digest"]}
         for plan in plans
     ]
 

@@ -452,3 +452,30 @@ def test_an_audit_with_a_workspace_that_planned_something_else_is_a_finding(
     curate("init", tmp_path / "other")
     code, _, said = curate("audit", tmp_path / "release", "-w", tmp_path / "other")
     assert (code, "Nobody looked for leaks" in said) == (5, True)
+
+
+def test_names_of_drawings_stay_in_the_private_folder(source: Path, workspace: Path, curate: Curate) -> None:
+    curate("index", source, "-w", workspace)
+    curate("plan", "-w", workspace)
+    code, out, said = curate("rules", "names", "-w", workspace)
+    listed = workspace / "private" / "names.csv"
+    assert (code, listed.stat().st_mode & 0o777) == (0, 0o600)
+    assert "lung tumor" in listed.read_text()
+    assert "lung tumor" not in out + said
+
+
+def test_a_build_that_makes_nothing_does_not_lead_to_pack(
+    source: Path, workspace: Path, curate: Curate
+) -> None:
+    curate("index", source, "-w", workspace)
+    curate("plan", "-w", workspace)
+    shutil.rmtree(source)
+    code, _, said = curate("build", "-w", workspace, "--workers", 1)
+    assert (code, "Made 0 cases" in said, "curate pack" in said) == (3, True, False)
+
+
+def test_no_privacy_report_is_written_of_what_is_no_release(
+    workspace: Path, tmp_path: Path, curate: Curate
+) -> None:
+    code, _, _ = curate("audit", tmp_path / "nothing", "-w", workspace, "--privacy", tmp_path / "report")
+    assert (code, (tmp_path / "report").exists()) == (2, False)

@@ -66,13 +66,18 @@ def audit(
         raise UsageError("bad-usage", wanted=wanted, found="no workspace")
     if opened and workspace is not None:
         return _open_case(target, workspace, opened, as_json)
-    if report_folder is not None and workspace is not None:
-        _write_privacy_report(target, workspace, report_folder)
     if workspace is not None and _is_export(target):
+        _write_privacy_report(target, workspace, report_folder)
         return _audit_export(target, workspace, as_json)
     report = audit_release(target, folder, trust)
-    if count and workspace is not None:
-        report = _recompute(report, target, workspace, count)
+    if workspace is not None:
+        _write_privacy_report(target, workspace, report_folder)
+        report = _recompute(report, target, workspace, count) if count else report
+    return _end_audit(report, target, workspace, as_json)
+
+
+def _end_audit(report: AuditReport, target: Path, workspace: Workspace | None, as_json: bool) -> int:
+    """Look for leaks, where there is a workspace that planned the release, and say what was found."""
     unplanned = () if workspace is None else _unplanned(target, workspace)
     leaks = None if workspace is None or unplanned else _verify(target, workspace)
     line = f"Audited: {len(report.findings)} findings, signature {report.signature}."
@@ -98,7 +103,9 @@ def _open_case(target: Path, workspace: Workspace, opened: str, as_json: bool) -
     return end({"case": opened, "key": key}, as_json, f"Key of {opened} and of no other case: {key}", 0)
 
 
-def _write_privacy_report(target: Path, workspace: Workspace, folder: Path) -> None:
+def _write_privacy_report(target: Path, workspace: Workspace, folder: Path | None) -> None:
+    if folder is None:
+        return
     from pipeline import privacy, privacyreport
 
     privacyreport.write_report(workspace, folder, *privacy.made_from(target, workspace))

@@ -45,8 +45,14 @@ def build(folder: Path, tasks: tuple[str, ...], allow_refusals: int, as_json: bo
     with at_work(folder, "build") as workspace:
         built = build_cases(workspace, tasks, chosen_where(where))
     code = refusal_code(built.refusals, allow_refusals)
-    line = f"Made {built.made} cases, {built.reused} were there, refused {len(built.refusals)}. Next: curate pack"
-    return end(built.to_json(), as_json, f"{line} -w {folder} -r RELEASE", code)
+    line = f"Made {built.made} cases, {built.reused} were there, refused {len(built.refusals)}."
+    return end(built.to_json(), as_json, f"{line} Next: {_next(built, folder)}", code)
+
+
+def _next(built: releases.Built, folder: Path) -> str:
+    if built.made or built.reused:
+        return f"curate pack -w {folder} -r RELEASE"
+    return "correct sources or rules, then curate plan and curate build again"
 
 
 def build_cases(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.commands.options import Writable, json_option, rules_option
-from pipeline.commands.said import end, print_json
+from pipeline.commands.options import Writable, json_option, rules_option, tasks_option, workspace_option
+from pipeline.commands.said import at_work, end, print_json, progress
 from pipeline.model.errors import RulesError, UsageError
 
 if TYPE_CHECKING:
@@ -80,6 +80,33 @@ def rules_new(file: Path, as_json: bool, **said: Any) -> int:
     loaded = load_task(file)
     document = {"file": str(file), "task": loaded.rules.task, "digest": loaded.digest}
     return end(document, as_json, f"Rules written. Read them, then curate rules explain {file}")
+
+
+@rules.command("names", epilog="Example: curate rules names -w ws -t Task03_Liver")
+@workspace_option
+@tasks_option
+@rules_option
+@json_option
+def rules_names(folder: Path, tasks: tuple[str, ...], rules: Path | None, as_json: bool) -> int:
+    """List what the experts called their drawings, and what the rules make of each name.
+
+    The list, private/names.csv, is private: people write names of persons into names of drawings.
+    """
+    from pipeline.drawnnames import TABLE, drawn_names
+    from pipeline.io.table import write_table
+
+    with at_work(folder, "names") as workspace, progress("labels") as told:
+        made = drawn_names(workspace, tasks, rules=rules, tell=lambda what: told(f"labels | {what}", 0, 0))
+        write_table(workspace.private / TABLE, made.rows)
+    counts = {
+        "names": len(made.rows),
+        "unassigned": made.unassigned,
+        "files": made.files,
+        "unread": made.unread,
+    }
+    line = f"{len(made.rows)} names in {made.files} label files, {made.unassigned} of no class or of several"
+    unread = f"; {made.unread} files could not be read" if made.unread else ""
+    return end(counts, as_json, f"{line}{unread}. They are in {folder / 'private' / TABLE}")
 
 
 def _channels_said(task: str, said: Mapping[str, Any]) -> Sequence[DraftChannel]:

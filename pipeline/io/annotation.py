@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipeline.io.labelobject import read_references
 from pipeline.io.mask import companion_name, is_label_names, is_mask, read_label_names, read_mask
 from pipeline.io.rtstruct import read_rtstruct
-from pipeline.io.seg import read_seg
+from pipeline.io.seg import read_seg, read_segment_names
 
 __all__ = [
     "companion_name",
@@ -16,4 +16,5 @@ __all__ = [
     "read_references",
     "read_rtstruct",
     "read_seg",
+    "read_segment_names",
 ]

@@ -118,6 +118,20 @@ def read_seg(dataset: Dataset, grid: Grid, *, threshold: float | None) -> Step[A
     return Step(_annotation(wanted, masks, grid), Note("annotation", facts))
 
 
+def read_segment_names(dataset: Dataset) -> list[tuple[str, tuple[str, ...]]]:
+    """Return label and type codes of each segment that is drawn, in order; nothing is decoded.
+
+    Raises
+    ------
+    LabelError
+        label-inconsistent, label-unsupported or unreadable, as `read_seg`.
+    """
+    parse(dataset)
+    segments = _segments(dataset)
+    coding = _coding(dataset, segments, None)
+    return [(segment.label, segment.codes) for segment in segments if not _is_background(segment, coding)]
+
+
 def _annotation(segments: Sequence[_Segment], masks: dict[int, Mask], grid: Grid) -> Annotation:
     """Return the masks under their segments' labels; a segment without a voxel takes no memory."""
     keys = distinct_names([segment.label for segment in segments])

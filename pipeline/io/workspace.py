@@ -167,6 +167,12 @@ class Workspace:
             raise PrivacyError("key-readable", wanted="mode 0600", found="a key that others may read")
         return Key(_parse_key(self.key_file.read_bytes()))
 
+    @property
+    def own_rules(self) -> Path | None:
+        """The folder of rules that the settings name, if they name one."""
+        folder = self.settings().rules
+        return None if folder is None else self.root / folder
+
     def settings(self) -> Settings:
         """Read curate.yaml; every fault is named with its place."""
         content = self.settings_file.read_bytes()[: SIZE_LIMIT + 1]

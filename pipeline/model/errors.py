@@ -281,7 +281,7 @@ _FAULTS = (
     Fault(
         "label-name-unknown",
         "A contour or segment has a name that the rules do not know.",
-        "Rename it, map it, or list it under `ignore`.",
+        "Rename it, map it, or list it under `ignore`; `curate rules names -w WORKSPACE` lists the names, in private.",
     ),
     Fault(
         "label-missing-class",

@@ -33,6 +33,9 @@ SNAP = 2.0**24
 MOST_NAMED = 20
 """Faults of one kind that a message lists before it only counts."""
 
+UNASSIGNED = "refused"
+"""How `meaning` begins for a drawing that is of no class and not ignored, or of several."""
+
 Mask = npt.NDArray[np.bool_]
 
 
@@ -134,16 +137,33 @@ def label(annotation: Annotation, image: Grid, rule: Label) -> Step[Volume]:
 # Which mask is which class
 
 
+def meaning(name: str, value: int | None, codes: Sequence[str], rule: Label) -> str:
+    """Return in words what a rule makes of a drawing: its class, that it is ignored, or why it refuses the case.
+
+    `value` is that of a mask's voxels whose values have no names, None of a drawing with a name.
+    """
+    name = name.strip()
+    mask = _Mask(0, name, name, _fits(name, value, codes, rule), _matches(rule.ignore, name))
+    if len(mask.fits) + mask.is_ignored > 1:
+        return f"{UNASSIGNED}: fits {_described(mask, rule)}"
+    if mask.fits or mask.is_ignored:
+        return _described(mask, rule).replace("`ignore`", "ignored")
+    return (
+        f"{UNASSIGNED}: {_nearest(mask.name, rule)}" if value is None else f"{UNASSIGNED}: undeclared value"
+    )
+
+
 def _mask(place: int, key: str, annotation: Annotation, rule: Label) -> _Mask:
     """Return what a mask fits."""
     name = annotation.names.get(key, key).strip()
-    number = named_value(key)
-    fits: dict[int, str] = {}
-    for wanted in rule.classes:
-        how = _match(name, number, annotation.codes.get(key, ()), wanted)
-        if how:
-            fits[wanted.value] = how
+    fits = _fits(name, named_value(key), annotation.codes.get(key, ()), rule)
     return _Mask(place, key, name, fits, _matches(rule.ignore, name))
+
+
+def _fits(name: str, number: int | None, codes: Sequence[str], rule: Label) -> dict[int, str]:
+    """Return the values of the classes that a mask fits, each with what matched."""
+    matched = {wanted.value: _match(name, number, codes, wanted) for wanted in rule.classes}
+    return {value: how for value, how in matched.items() if how}
 
 
 def _match(name: str, number: int | None, codes: Sequence[str], wanted: LabelClass) -> str:

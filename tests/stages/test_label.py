@@ -13,7 +13,7 @@ import SimpleITK
 from pipeline.model.errors import LabelError
 from pipeline.model.rules import Label, LabelClass
 from pipeline.model.volume import Annotation, Grid, LabelMap, value_name
-from pipeline.stages.label import label
+from pipeline.stages.label import label, meaning
 
 SHAPE = (5, 4, 3)
 AFFINE = np.array([[0.7, 0.1, 0, -81.3], [-0.1, 0.9, 0, 44.125], [0, 0, 2.5, -617.04], [0, 0, 0, 1]])
@@ -151,6 +151,23 @@ def test_an_unknown_name_is_told_by_place_and_likeness_and_never_quoted() -> Non
     assert error.code == "label-name-unknown"
     assert error.found == "mask 2 (nearest cancer), mask 3 (near none)"
     assert "Jane" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "becomes"),
+    [
+        (" LIVER", None, "liver"),
+        ("body", None, "ignored"),
+        ("value 2", 2, "cancer"),
+        ("value 2", None, "refused: near none"),
+        ("value 7", 7, "refused: undeclared value"),
+        ("tumouur", None, "refused: nearest cancer"),
+        ("lesion body", None, "refused: fits cancer and `ignore`"),
+    ],
+)
+def test_what_a_name_becomes_is_said_as_label_decides_it(name: str, value: int | None, becomes: str) -> None:
+    by = rule(wanted("liver", 1), wanted("cancer", 2, "tumou?r.*", "lesion.*"), ignore=(".*body",))
+    assert meaning(name, value, (), by) == becomes
 
 
 def test_a_long_list_of_unknown_names_is_cut() -> None:
