@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from pipeline.model.errors import SourceError
 from pipeline.verify.elements import Instance, read_instance
@@ -225,7 +225,7 @@ def _common_names(sources: Sequence[Source]) -> list[str]:
 
 def _owner_of(file: str) -> str:
     """Return the subject's pseudonym, which the output's folders say."""
-    return PurePosixPath(file).parts[0]
+    return file.partition("/")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,8 +239,9 @@ class _Released:
         """Keep what the search needs of a file."""
         if after is not None:
             self.pixels[file] = after.pixels
+            owner = _owner_of(file)
             for text in searched_texts(after):
-                self.texts.setdefault((_owner_of(file), text), file)
+                self.texts.setdefault((owner, text), file)
 
 
 def _check_pair(
@@ -264,7 +265,10 @@ def _search_instance(
 ) -> None:
     content = path.read_bytes()
     tally.counts.update(files=1, bytes=len(content))
-    tally.add_hits(file, "its name", searcher.text(file.encode("utf-8", "surrogateescape")))
+    name = file.encode("utf-8", "surrogateescape")
     text, voxels = searched_bytes(content, pixels)
+    if searcher.is_clean([name, text], voxels):
+        return
+    tally.add_hits(file, "its name", searcher.text(name))
     tally.add_hits(file, "", searcher.text(text))
     tally.add_hits(file, "PixelData", searcher.voxels(voxels))

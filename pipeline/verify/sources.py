@@ -7,6 +7,7 @@ import json
 import tarfile
 import zipfile
 import zlib
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,19 +98,18 @@ def contents(sources: Sequence[Source]) -> Iterator[tuple[Source, bytes]]:
     SourceError
         `source-missing` or `source-changed`: what cannot be read cannot be searched for.
     """
-    for path in dict.fromkeys(source.path for source in sources):
-        wanted = [source for source in sources if source.path == path]
-        found: set[Source] = set()
+    by_path: defaultdict[str, defaultdict[tuple[str | None, str], list[Source]]]
+    by_path = defaultdict(lambda: defaultdict(list))
+    for source in dict.fromkeys(sources):
+        by_path[source.path][source.member, source.digest].append(source)
+    for path, wanted in by_path.items():
         try:
-            for member, content in _members(Path(path), {source.member for source in wanted}):
-                digest = hashlib.sha256(content).hexdigest()
-                for source in wanted:
-                    if source.member == member and source.digest == digest and source not in found:
-                        found.add(source)
-                        yield source, content
+            for member, content in _members(Path(path), {member for member, _ in wanted}):
+                for source in wanted.pop((member, hashlib.sha256(content).hexdigest()), ()):
+                    yield source, content
         except _UNREADABLE:
             raise SourceError("source-missing", wanted="the source files", found="one less") from None
-        if len(found) != len(set(wanted)):
+        if wanted:
             raise SourceError("source-changed", wanted="the source files as they were", found="another")
 
 

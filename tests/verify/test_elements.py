@@ -5,11 +5,13 @@ from io import BytesIO
 
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    RLELossless,
 )
 
 from pipeline.model.errors import SourceError
@@ -63,3 +65,52 @@ def test_what_does_not_inflate_is_refused() -> None:
     dataset.PatientName = NAME.decode()
     with pytest.raises(SourceError):
         read_instance(written(dataset, DeflatedExplicitVRLittleEndian)[:-12] + 12 * b"\xff")
+
+
+LARGE = 2**17
+
+
+def large(syntax: str) -> bytes:
+    dataset = Dataset()
+    dataset.private_block(0x0029, "QUA", create=True).add_new(0x01, "OB", NAME + bytes(LARGE))
+    dataset.add_new(0x7FE00010, "OW", b"ab" * LARGE)
+    dataset.add_new(0xFFFCFFFC, "OB", NAME)
+    return written(dataset, syntax)
+
+
+@pytest.mark.parametrize(
+    "syntax",
+    [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian],
+)
+def test_a_large_value_is_read_whole_and_pixel_data_lie_where_they_are_said_to(syntax: str) -> None:
+    content = large(syntax)
+    instance = read_instance(content)
+    values = {e.path: e.value for e in instance.elements}
+
+    assert values[0x00291001,] == NAME + bytes(LARGE)
+    assert values[0xFFFCFFFC,] == NAME
+    begin, end = instance.pixels
+    assert content[begin:end] + values[0x7FE00010,] == b"ab" * LARGE
+    assert bool(end) == (syntax != DeflatedExplicitVRLittleEndian)
+
+
+def test_pixel_data_that_are_cut_off_end_where_the_file_does() -> None:
+    content = large(ExplicitVRLittleEndian)[:-1000]
+    begin, end = read_instance(content).pixels
+
+    assert end == len(content)
+    assert set(content[begin:end]) == set(b"ab")
+
+
+def test_pixel_data_of_fragments_are_one_range_of_the_file() -> None:
+    dataset = Dataset()
+    dataset.add_new(0x7FE00010, "OB", encapsulate([b"ab" * LARGE, b"cd" * LARGE]))
+    dataset["PixelData"].is_undefined_length = True
+    dataset.add_new(0xFFFCFFFC, "OB", NAME)
+    content = written(dataset, RLELossless)
+    instance = read_instance(content)
+    begin, end = instance.pixels
+
+    assert content[begin:end].startswith(b"\xfe\xff\x00\xe0")
+    assert content[end : end + 4] == b"\xfe\xff\xdd\xe0"
+    assert NAME in {e.value for e in instance.elements}

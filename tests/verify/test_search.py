@@ -81,11 +81,54 @@ def test_air_that_looks_like_wide_digits_is_not_looked_through() -> None:
     assert not list(text_runs(air, pairs_of([NAME.encode()])))
 
 
+@pytest.mark.parametrize("spelling", spellings())
+@pytest.mark.parametrize("place", ["first", "between", "last"])
+def test_one_search_of_many_texts_misses_no_spelling_in_any_of_them(
+    searcher: Searcher, spelling: str, place: str
+) -> None:
+    content = spellings()[spelling]
+    texts = {
+        "first": [content, b"12", b"&am"],
+        "between": [b"%4", content, b"4."],
+        "last": [b"\\u00", content],
+    }
+
+    assert not searcher.is_clean(texts[place], b"")
+    assert searcher.is_clean([b"%4", b"12", b"&am", b"\\u00"], b"")
+
+
+def test_one_search_looks_through_voxels_too(searcher: Searcher) -> None:
+    voxels = bytes(1000) + NAME.encode("utf-16-le") + bytes(1000)
+
+    assert not searcher.is_clean([b"x"], voxels)
+    assert searcher.is_clean([b"x"], bytes(1024))
+
+
+def test_what_two_texts_make_up_together_is_no_finding(searcher: Searcher) -> None:
+    voxels = b"Quave".ljust(1024, b"\0") + b"xzor".ljust(1024, b"\0")
+
+    assert not list(searcher.voxels(voxels))
+    assert searcher.is_clean([NAME[:4].encode(), NAME[4:].encode(), b"1.2.999", b".77.4711"], b"")
+
+
+def test_many_texts_are_searched_in_batches(searcher: Searcher) -> None:
+    long = b"z " * 2**19
+
+    assert not searcher.is_clean([long, NAME.encode(), long], b"")
+    assert not searcher.is_clean([long, long, NAME.encode()], b"")
+    assert searcher.is_clean([long, b"", long], b"")
+
+
+def test_digits_before_the_first_dot_are_part_of_a_uid(searcher: Searcher) -> None:
+    assert not list(searcher.text(b"11.2.999.77.4711"))
+    assert [hit.offset for hit in searcher.text(b"..1.2.999.77.4711..1.2.3.4")] == [2]
+
+
 def test_pairs_are_those_of_the_texts_in_any_case_and_no_others() -> None:
     pairs = pairs_of([b"\xc3\xb6a-"])
     both = {(first, second) for first in (0xB6,) for second in b"aA"}
 
-    assert {(int(a), int(b)) for a, b in np.argwhere(pairs)} == {
+    assert {(int(a), int(b)) for b, a in np.argwhere(pairs.reshape(256, 256))} == {
         (0xC3, 0xB6),
         *both,
         (ord("a"), ord("-")),
