@@ -124,26 +124,36 @@ _Place = tuple[Path, str, str | None]
 """A file on disk: its path, its place below the root, and a code if it cannot be read."""
 
 
+_Known = tuple[bytes, Stamped]
+"""A line of the index as it was, and what it says."""
+
+
 class _Before:
     """The index as it was, read along with the walk: both go through the tree in the same order."""
 
     def __init__(self, path: Path | None, root: Path) -> None:
-        lines = ledger.read_index_file(path) if path is not None and path.exists() else iter(())
+        lines = ledger.read_index_lines(path) if path is not None and path.exists() else iter(())
+        said = ((line, ledger.parsed(line)) for line in lines)
         # What could not be read is tried again.
-        known = (line for line in lines if line[1] != (0, 0))
-        self._files = groupby(known, key=lambda line: line[0].ref.path)
+        known = (line for line in said if line[1][1] != (0, 0))
+        self._files = groupby(known, key=lambda line: line[1][0].ref.path)
         self._root = str(root)
-        self._next = next(self._files, None)
+        self._go_on()
 
-    def lines_of(self, place: Path, code: str | None) -> Iterator[Stamped] | None:
+    def _go_on(self) -> None:
+        self._next = next(self._files, None)
+        self._order = () if self._next is None else walk_order(self._next[0], self._root)
+
+    def lines_of(self, place: Path, code: str | None) -> Iterator[_Known] | None:
         """Return the lines of a file that has not changed since, to be read before the next is asked for."""
-        wanted, path = walk_order(str(place), self._root), str(place)
-        while self._next is not None and walk_order(self._next[0], self._root) < wanted:
-            self._next = next(self._files, None)
+        path = str(place)
+        wanted = walk_order(path, self._root)
+        while self._next is not None and self._order < wanted:
+            self._go_on()
         if code is not None or self._next is None or self._next[0] != path:
             return None
         first = next(self._next[1], None)
-        if first is None or first[1] != stamp_of(place):
+        if first is None or first[1][1] != stamp_of(place):
             return None
         return chain([first], self._next[1])
 
@@ -167,10 +177,10 @@ def _walk(search: _Search, before: _Before) -> _Walk:
         yield (place, inside, code), None if known is None else _bound(search, known)
 
 
-def _bound(search: _Search, known: Iterator[Stamped]) -> Iterator[bytes]:
-    for file, stamp in known:
+def _bound(search: _Search, known: Iterator[_Known]) -> Iterator[bytes]:
+    for line, (file, stamp) in known:
         task = _binding(file.inside, search.root, search.task)
-        yield ledger.index_line(replace(file, task=task), stamp)
+        yield line if task == file.task else ledger.index_line(replace(file, task=task), stamp)
 
 
 def _read_beside(search: _Search, walk: _Walk, workers: int) -> Iterator[Iterator[bytes]]:

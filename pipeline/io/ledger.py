@@ -64,12 +64,16 @@ def _file_from_json(line: Mapping[str, Any]) -> SourceFile:
     )
 
 
-def read_index_file(path: Path) -> Iterator[Stamped]:
-    """Yield the lines of one index file; none of one in another format, which must be made again."""
+def read_index_lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines of one index file, as `parsed` takes them; none of one in another format: it is made again."""
     with path.open("rb") as stream:
-        if json.loads(stream.readline())["format"] != INDEX_FORMAT:
-            return
-        yield from map(parsed, stream)
+        if json.loads(stream.readline())["format"] == INDEX_FORMAT:
+            yield from stream
+
+
+def read_index_file(path: Path) -> Iterator[Stamped]:
+    """Yield what stands in one index file."""
+    return map(parsed, read_index_lines(path))
 
 
 def parsed(line: bytes) -> Stamped:

@@ -68,8 +68,10 @@ def files_below(root: Path) -> Iterator[tuple[Path, str, str | None]]:
         closed = {name: code for name in sorted(folders) if (code := _folder_code(place / name))}
         for name, code in closed.items():
             yield place / name, _inside(place / name, root), code
+        inside = "" if place == root else _inside(place, root) + "/"
         for name in sorted(names):
-            yield place / name, _inside(place / name, root), _code_of(place / name)
+            path = place / name
+            yield path, inside + name, _code_of(path)
         folders[:] = sorted(set(folders) - set(closed))
     for fault in unlisted:
         # A folder that was there a moment ago: its files must not be lost without a word.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.model.errors import SelectionError
@@ -125,15 +125,27 @@ def _subsets(
     filled = Counter(strata.get(subject, "") for subject in test)
     filled.update(strata.get(subject, "") for subject, subset in known.items() if subset == TEST)
     missing = wanted - sum(filled.values())
-    sizes = Counter(strata.values())
     waiting = [subject for subject in fresh if subject not in unlabelled]
-    for _ in range(min(missing, len(waiting))):
-        # Of strata that lack as much, the one whose next subject comes first in the shuffle: waiting's order.
-        drawn = max(waiting, key=lambda subject: sizes[strata[subject]] * share - filled[strata[subject]])
-        waiting.remove(drawn)
-        test.add(drawn)
-        filled[strata[drawn]] += 1
+    test |= set(_drawn(waiting, strata, share, filled, min(missing, len(waiting))))
     return dict(known) | {subject: TEST if subject in test else TRAINING for subject in fresh}
+
+
+def _drawn(
+    waiting: Sequence[str], strata: Mapping[str, str], share: float, filled: Counter[str], count: int
+) -> Iterator[str]:
+    """Yield that many of the waiting, each from the stratum that lacks most of its share when it is drawn."""
+    sizes, lines = Counter(strata.values()), defaultdict[str, deque[tuple[int, str]]](deque)
+    for place, subject in enumerate(waiting):
+        lines[strata[subject]].append((place, subject))
+    for _ in range(count):
+        # Of strata that lack as much, the one whose next subject comes first in the shuffle: waiting's order.
+        # Whole strata are compared, never all who wait: there may be many thousands.
+        name = max(lines, key=lambda name: (sizes[name] * share - filled[name], -lines[name][0][0]))
+        _, subject = lines[name].popleft()
+        if not lines[name]:
+            del lines[name]
+        filled[name] += 1
+        yield subject
 
 
 def _free_ids(

@@ -258,3 +258,24 @@ def test_a_table_with_a_column_of_strata_may_leave_the_subset_open() -> None:
 def test_the_number_of_an_open_line_is_not_dealt_to_another() -> None:
     given = [Entrant("x", "s", True, "own_01", "", "a"), *sites(b=3)]
     assert len({case for case, _ in dealt(given, cases=BY_SITE).values()}) == 4
+
+
+class _Counted(str):
+    """A name that counts how often it is looked up."""
+
+    looked_up = 0
+
+    def __hash__(self) -> int:
+        _Counted.looked_up += 1
+        return super().__hash__()
+
+
+def test_drawing_many_subjects_looks_at_each_of_them_a_few_times_not_once_a_draw() -> None:
+    def looks(count: int) -> int:
+        given = [Entrant(f"{number}", _Counted(f"s{number}"), True) for number in range(count)]
+        before = _Counted.looked_up
+        assert Counter(subset for _, subset in dealt(given).values())[TEST] == count // 4
+        return _Counted.looked_up - before
+
+    few, many = looks(200), looks(2000)
+    assert many < 15 * few
