@@ -161,7 +161,7 @@ def _build(shop: Workspace, tasks: Sequence[str], workers: int | None, told: Tol
     total = sum(len(task.requests) for task in planned(shop, tasks))
     done = 0
 
-    def ended() -> None:
+    def ended(_: object) -> None:
         nonlocal done
         done += 1
         told("cases", done, total)

@@ -68,17 +68,17 @@ def build(
     *,
     workers: int | str | ClusterFile,
     told: StageTold,
-    ended: Callable[[], None],
+    ended: Callable[[Outcome], None],
 ) -> Built:
     """Make every planned case that is not finished yet; refusals do not stop the others.
 
-    `told` hears (case, stage); `ended` is called once for each case.
+    `told` hears (case, stage); `ended` hears how each case ended.
     """
     plans = planned(workspace, tasks)
     _sweep(workspace)
     finished, refusals, warnings = Counter[bool](), [], []
     for outcome in _outcomes(workspace, plans, workers, told):
-        ended()
+        ended(outcome)
         if isinstance(outcome, Refusal):
             refusals.append(outcome)
         else:

@@ -50,7 +50,7 @@ def audited(
     workspace, release = create(folder / "workspace"), folder / "release"
     index(workspace, [folder / "source"], TASK, lambda *_: None)
     plan(workspace, [TASK], rules=folder / "rules", is_proposing=True)
-    build(workspace, [TASK], workers=1, told=lambda *_: None, ended=lambda: None)
+    build(workspace, [TASK], workers=1, told=lambda *_: None, ended=lambda _: None)
     pack(workspace, release, [TASK], told=lambda _: None)
     lines = [json.loads(line) for line in (release / f"{TASK}.manifest.jsonl").read_bytes().splitlines()]
     return audit(release, workspace=workspace.root), next(x for x in lines if x["kind"] == "case")["notes"]

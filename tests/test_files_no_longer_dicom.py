@@ -129,7 +129,7 @@ def test_volumes_and_segmentations_in_one_folder_find_each_other_by_their_number
 def test_a_release_of_files_passes_the_audit_down_to_its_sources(place: Place) -> None:
     write_lits(place.source, (0, 1))
     workspace, _ = place.planned(**LITS)
-    build(workspace, [TASK], workers=1, told=lambda *_: None, ended=lambda: None)
+    build(workspace, [TASK], workers=1, told=lambda *_: None, ended=lambda _: None)
     release = place.folder / "release"
     pack(workspace, release, [TASK], told=lambda _: None)
     found = audit(release, workspace=workspace.root)

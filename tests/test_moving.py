@@ -149,7 +149,7 @@ def test_an_atlas_gives_the_grid_and_the_label_moves_along(place: Place) -> None
     assert sorted(path.name for path in folder.glob("*.png")) == ["register-FLAIR.png", "register-T1w.png"]
     change = next(note for note in record["notes"] if note["stage"] == "label")["classes"]["1"]
     assert "change_percent" in change
-    build(workspace, [TASK], workers=1, told=lambda *_: None, ended=lambda: None)
+    build(workspace, [TASK], workers=1, told=lambda *_: None, ended=lambda _: None)
     pack(workspace, place.folder / "release", [TASK], told=lambda _: None)
     assert audit(place.folder / "release", workspace=workspace.root).findings == ()
 
@@ -166,7 +166,7 @@ def test_outside_of_the_brain_mask_is_nothing(place: Place) -> None:
     assert np.array_equal(np.asanyarray(label.dataobj), head() > 150)
     note = next(note for note in record["notes"] if (note["stage"], note["channel"]) == ("strip", "FLAIR"))
     assert note["removed_voxels"] == np.count_nonzero(head() <= 50)
-    build(workspace, [TASK], workers=1, told=lambda *_: None, ended=lambda: None)
+    build(workspace, [TASK], workers=1, told=lambda *_: None, ended=lambda _: None)
     pack(workspace, place.folder / "release", [TASK], told=lambda _: None)
     assert audit(place.folder / "release", workspace=workspace.root).findings == ()
 

@@ -51,7 +51,7 @@ def prepare(workspace: Workspace, source: Path, rules: Path | None = None) -> No
 
 
 def run(workspace: Workspace) -> Built:
-    return build(workspace, [], workers=1, told=lambda case, stage: None, ended=lambda: None)
+    return build(workspace, [], workers=1, told=lambda case, stage: None, ended=lambda _: None)
 
 
 def next_build(workspace: Workspace) -> Next:

@@ -152,6 +152,7 @@ def _once(requests: Sequence[Request], run: _Run, *, is_again: bool) -> Iterator
                 continue
             for item, result in window.take(future):
                 if isinstance(result, Handed):
+                    run.told(item.request.case, "staging")
                     windows[-1].ready.append(Item(item.request, result))
                     continue
                 if item.handed is not None:

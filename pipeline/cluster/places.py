@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import socket
 import time
@@ -12,7 +11,6 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from distributed import Client, LocalCluster
 from distributed.security import Security
@@ -25,6 +23,7 @@ from pipeline.model.clusterfile import (
     QueueGroup,
     SchedulerGroup,
     Tls,
+    require_guarded,
 )
 from pipeline.model.errors import UsageError
 
@@ -65,15 +64,6 @@ class Grounds:
     tls: Path
 
 
-def is_loopback(address: str) -> bool:
-    """Whether an address like tcp://host:port is reached from this machine alone."""
-    host = urlsplit(address).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 @contextmanager
 def opened(file: ClusterFile, name: str, grounds: Grounds, *, is_again: bool = False) -> Iterator[Place]:
     """Open one group of a cluster file; `is_again` waits for a scheduler that was there to come back.
@@ -84,6 +74,7 @@ def opened(file: ClusterFile, name: str, grounds: Grounds, *, is_again: bool = F
         scheduler-unfit, when nobody answers at an address; plain-tcp, when it is neither encrypted nor on this
         machine; extra-missing, when what starts such a group is not installed.
     """
+    require_guarded(file)
     group = file.groups[name]
     with ExitStack() as stack:
         if isinstance(group, LocalGroup):
@@ -121,14 +112,7 @@ def _local(file: ClusterFile, group: LocalGroup, grounds: Grounds) -> LocalClust
 
 def _connected(file: ClusterFile, group: SchedulerGroup, patience_s: int) -> Client:
     """Return a client of a scheduler that somebody keeps running, asking again as long as patience says."""
-    is_plain = group.address.startswith("tcp://")
-    if is_plain and not is_loopback(group.address) and not file.plain_tcp:
-        raise UsageError("plain-tcp", wanted="tls:// to another machine", found="tcp://", where="--scheduler")
-    if not is_plain and file.tls is None:
-        raise UsageError(
-            "certificates-missing", wanted="certificates for a tls:// address", found="none", where="--tls"
-        )
-    security = None if is_plain else _security(_given(file.tls))
+    security = None if group.is_plain else _security(_given(file.tls))
     deadline = time.monotonic() + patience_s
     while True:
         try:
@@ -193,13 +177,6 @@ def _spelt(group: QueueGroup) -> str:
 
 def _kubernetes(file: ClusterFile, group: KubernetesGroup, name: str) -> Any:
     """Start a scheduler and workers as pods, with the certificates of their image or of mounted secrets."""
-    if not file.plain_tcp:
-        raise UsageError(
-            "plain-tcp",
-            wanted="plain_tcp: true, and a network policy that keeps others out",
-            found="pods without TLS",
-            where="$.plain_tcp",
-        )
     operator = _extra("dask_kubernetes.operator", "kubernetes")
     resources = {
         "limits": {"memory": group.memory, "cpu": "1"},

@@ -130,9 +130,16 @@ class Window:
     def open(self) -> None:
         """Give every worker its bench, those that come later too."""
         self.place.client.register_plugin(_Runner(self.terms), name=_PLUGIN)
-        self.place.client.subscribe_topic(TOPIC, lambda event: self.told(*event[1]))
+        self.place.client.subscribe_topic(TOPIC, lambda event: self._hear(*event[1]))
         self._last_worker = self._last_end = time.monotonic()
         self.look()
+
+    def _hear(self, case: str, stage: str) -> None:
+        """Pass on where a case is, if it is at work here: word may come late, or from another run."""
+        # A copy, because words come from another thread than results.
+        tasks = list(self.running.values())
+        if any(item.request.case == case for items in tasks for item in items):
+            self.told(case, stage)
 
     def forget(self, requests: Sequence[Request]) -> None:
         """Take away what an earlier run wrote at these cases: a log says that a case was begun in this one."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pipeline.io.signature import SigningKey
     from pipeline.io.workspace import Workspace
     from pipeline.model.clusterfile import ClusterFile
-    from pipeline.model.record import Refusal
+    from pipeline.model.record import Outcome, Refusal
 
 
 @click.command(epilog="Example: curate build -w ws --workers 4")
@@ -66,9 +66,11 @@ def build_cases(
     count = workers or workspace.settings().workers or os.cpu_count() or 1
     done = 0
 
-    def ended() -> None:
+    def ended(outcome: Outcome) -> None:
         nonlocal done
         done += 1
+        if talk.diary is not None:
+            talk.diary.leave(outcome.case)
         told("cases", done, total)
 
     def entered(case: str, stage: str) -> None:

@@ -122,6 +122,9 @@ def chosen_where(options: Mapping[str, Any]) -> int | ClusterFile | None:
         raise UsageError(
             "bad-usage", wanted="one of --workers, --scheduler, --cluster", found=" and ".join(named)
         )
+    if options["scheduler"] is None and (options["tls"] is not None or options["plain_tcp"]):
+        # A cluster file says it itself: what is named beside it must not be left out without a word.
+        raise UsageError("bad-usage", wanted="--tls or --plain-tcp with --scheduler", found="no --scheduler")
     if options["cluster"] is not None:
         return load_cluster(options["cluster"])
     if options["scheduler"] is not None:

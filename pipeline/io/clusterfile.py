@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from pipeline.io.plainyaml import SIZE_LIMIT, read_plain
 from pipeline.io.strict import held_against, model_keys
-from pipeline.model.clusterfile import ClusterFile, SchedulerGroup, Tls, fused
+from pipeline.model.clusterfile import ClusterFile, SchedulerGroup, Tls, fused, require_guarded
 from pipeline.model.errors import UsageError
 
 
@@ -19,7 +19,8 @@ def load_cluster(path: Path) -> ClusterFile:
     Raises
     ------
     UsageError
-        cluster-invalid, when it cannot be read, or with every fault and its place.
+        cluster-invalid, when it cannot be read, or with every fault and its place; plain-tcp or
+        certificates-missing, when it lets others in.
     """
     try:
         content = path.read_bytes()[: SIZE_LIMIT + 1]
@@ -31,6 +32,7 @@ def load_cluster(path: Path) -> ClusterFile:
     if read is None or document.faults:
         said = "\n".join(str(fault) for fault in [*document.faults, *faults])
         raise UsageError("cluster-invalid", wanted="a cluster file", found=said, where=str(path))
+    require_guarded(read)
     return read.model_copy(
         update={"tls": _placed(read.tls, path.parent), "staging": _at(read.staging, path.parent)}
     )
@@ -42,14 +44,16 @@ def reached(address: str, tls: str | None, *, plain_tcp: bool) -> ClusterFile:
     Raises
     ------
     UsageError
-        scheduler-unfit, when that is no address.
+        scheduler-unfit, when that is no address; plain-tcp or certificates-missing, when it lets others in.
     """
     try:
-        return fused(SchedulerGroup(kind="scheduler", address=address), tls, plain_tcp=plain_tcp)
+        file = fused(SchedulerGroup(kind="scheduler", address=address), tls, plain_tcp=plain_tcp)
     except ValidationError:
         raise UsageError(
             "scheduler-unfit", wanted="tls://host:port, or tcp://", found="another text", where="--scheduler"
         ) from None
+    require_guarded(file, "--scheduler")
+    return file
 
 
 def cluster_schema() -> dict[str, Any]:

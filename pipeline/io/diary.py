@@ -76,6 +76,10 @@ class Diary:
         if len(self._rooms) > _MOST_ROOMS:
             del self._rooms[next(iter(self._rooms))]
 
+    def leave(self, case: str) -> None:
+        """Tell that a case is in no room any more."""
+        self._rooms.pop(case, None)
+
     def end(self, code: int) -> None:
         """Tell the exit code, and that nothing goes on any more."""
         self._ended.set()

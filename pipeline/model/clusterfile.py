@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Annotated, Literal, TypeAlias
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from pipeline.model.errors import UsageError
 
 MARGIN_S = 60
 """Seconds beyond the longest case that a worker keeps of its job's wall time, to leave in good order."""
@@ -34,6 +38,11 @@ class SchedulerGroup(_Strict):
     patience_s: int = Field(
         300, ge=1, description="Seconds without an answer or any worker, until the run ends."
     )
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing that goes to it is encrypted."""
+        return self.address.startswith("tcp://")
 
 
 class QueueGroup(_Strict):
@@ -159,3 +168,44 @@ def fused(
 ) -> ClusterFile:
     """Return the cluster that `--workers` or `--scheduler` means."""
     return ClusterFile(format="curate-cluster/1", workers=group, tls=tls, plain_tcp=plain_tcp)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address like tcp://host:port is reached from this machine alone."""
+    host = urlsplit(address).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def require_guarded(file: ClusterFile, option: str = "") -> None:
+    """Refuse what would let anybody on the network read or run what they like, before anything is sent.
+
+    Parameters
+    ----------
+    option
+        The command line's option that the file stands for; none where it is a file.
+
+    Raises
+    ------
+    UsageError
+        plain-tcp, when a group is neither encrypted nor on this machine; certificates-missing, when none are named
+        for an encrypted address.
+    """
+    for name, group in file.groups.items():
+        where = option or f"$.{name}.address"
+        if isinstance(group, KubernetesGroup) and not file.plain_tcp:
+            wanted = "plain_tcp: true, and a network policy that keeps others out"
+            raise UsageError("plain-tcp", wanted=wanted, found="pods without TLS", where="$.plain_tcp")
+        if not isinstance(group, SchedulerGroup):
+            continue
+        if group.is_plain and not is_loopback(group.address) and not file.plain_tcp:
+            raise UsageError("plain-tcp", wanted="tls:// to another machine", found="tcp://", where=where)
+        if not group.is_plain and file.tls is None:
+            raise UsageError(
+                "certificates-missing",
+                wanted="certificates for a tls:// address",
+                found="none",
+                where="--tls" if option else "$.tls",
+            )

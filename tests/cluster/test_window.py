@@ -92,6 +92,31 @@ def test_two_tasks_a_worker_are_out_and_no_more() -> None:
     assert made.backlog == 9
 
 
+class Listening(Client):
+    """Keeps who wants to hear of a topic."""
+
+    def register_plugin(self, plugin: Any, name: str) -> None:
+        pass
+
+    def subscribe_topic(self, topic: str, handler: Any) -> None:
+        self.say = handler
+
+
+def test_where_a_case_is_counts_only_while_it_is_at_work_here() -> None:
+    heard: list[tuple[str, str]] = []
+    made, _ = window(1)
+    client: Any = Listening(1)
+    made.place, made.told = Place(client, 1, 60, is_ours=True), lambda *said: heard.append(said)
+    made.open()
+    made.fill()
+    for case in ("0", "another run's"):
+        client.say((0.0, (case, "store")))
+    end(made, client, seconds=1)
+    client.say((1.0, ("0", "store")))
+
+    assert heard == [("0", "store")]
+
+
 def test_quick_cases_go_many_to_a_task_and_slow_ones_one_by_one() -> None:
     made, client = window(10_000)
     sizes = []

@@ -68,3 +68,37 @@ def test_an_address_is_one_with_a_port() -> None:
     assert reached("tls://head:8786", "tls", plain_tcp=False).tls == "tls"
     with pytest.raises(UsageError, match="scheduler-unfit"):
         reached("head", None, plain_tcp=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "place"),
+    [
+        ('workers: {kind: scheduler, address: "tcp://head:8786"}', "plain-tcp", "$.workers.address"),
+        ('workers: {kind: scheduler, address: "tls://head:8786"}', "certificates-missing", "$.tls"),
+        ("workers: {kind: kubernetes, workers: 2, image: a, memory: 8Gi}", "plain-tcp", "$.plain_tcp"),
+        (
+            "zones: separate\nphi: {kind: local, workers: 1}\n"
+            'clean: {kind: scheduler, address: "tcp://head:8786"}',
+            "plain-tcp",
+            "$.clean.address",
+        ),
+    ],
+)
+def test_a_file_that_lets_others_in_is_refused_as_soon_as_it_is_read(
+    tmp_path: Path, text: str, code: str, place: str
+) -> None:
+    with pytest.raises(UsageError, match=code) as refused:
+        load_cluster(write(tmp_path, text))
+    assert refused.value.where == place
+
+
+def test_plain_tcp_is_well_on_this_machine_or_where_the_file_says_so(tmp_path: Path) -> None:
+    here = 'workers: {kind: scheduler, address: "tcp://127.0.0.1:8786"}'
+    there = 'plain_tcp: true\nworkers: {kind: scheduler, address: "tcp://head:8786"}'
+    assert [load_cluster(write(tmp_path, text)).zones for text in (here, there)] == ["fused", "fused"]
+
+
+def test_the_option_for_a_scheduler_is_refused_like_a_file() -> None:
+    with pytest.raises(UsageError, match="plain-tcp") as refused:
+        reached("tcp://head:8786", None, plain_tcp=False)
+    assert refused.value.where == "--scheduler"

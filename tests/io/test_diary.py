@@ -54,6 +54,18 @@ def test_what_goes_on_is_told_by_task_and_room_with_rate_and_time_left(tmp_path:
     assert going_on(tmp_path, os.getpid()) is None
 
 
+def test_a_case_that_has_ended_is_in_no_room_even_where_no_log_of_it_is_seen_yet(tmp_path: Path) -> None:
+    one = Diary(tmp_path, "build")
+    for number in range(300):
+        one.enter(f"a_{number}", "store")
+        one.leave(f"a_{number}")
+    one.enter("a_300", "label")
+    found = told(tmp_path)
+    one.end(0)
+
+    assert found["stages"] == {"label": 1}
+
+
 def test_reading_files_is_told_too(tmp_path: Path) -> None:
     one = Diary(tmp_path, "index")
     one.progress("files read", 30, 90)

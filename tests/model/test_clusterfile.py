@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from pipeline.model.clusterfile import ClusterFile, QueueGroup
+from pipeline.model.clusterfile import ClusterFile, QueueGroup, is_loopback
 
 SLURM = {"kind": "slurm", "jobs": 2, "memory": "4 GiB", "walltime": "03:00:00"}
 LOCAL = {"kind": "local", "workers": 2}
@@ -66,3 +66,17 @@ def test_one_scheduler_is_not_two_zones() -> None:
 
 def test_groups_come_in_the_order_in_which_a_case_walks() -> None:
     assert list(read(zones="separate", clean=LOCAL, phi=LOCAL).groups) == ["phi", "clean"]
+
+
+@pytest.mark.parametrize(
+    "address", ["tcp://127.0.0.1:1", "tcp://127.9.9.9:1", "tls://[::1]:1", "tcp://localhost:1"]
+)
+def test_an_address_of_this_machine_is_loopback(address: str) -> None:
+    assert is_loopback(address)
+
+
+@pytest.mark.parametrize(
+    "address", ["tcp://10.0.0.1:1", "tcp://head:1", "tcp://127.0.0.1.example.org:1", "tcp://[::]:1"]
+)
+def test_any_other_address_is_not(address: str) -> None:
+    assert not is_loopback(address)

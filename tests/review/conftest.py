@@ -24,7 +24,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     workspace = create(folder / "ws", folder / "truth/demo.key")
     index(workspace, [folder / "source"], None, lambda what, done, total: None)
     plan(workspace, [])
-    build(workspace, [], workers=1, told=lambda case, stage: None, ended=lambda: None)
+    build(workspace, [], workers=1, told=lambda case, stage: None, ended=lambda _: None)
     return workspace.root
 
 
