@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
@@ -19,17 +19,18 @@ from typing import Any
 import numpy as np
 from pydicom.dataset import Dataset
 
+from pipeline import drawings
 from pipeline.door import part_facts, wanted_slices
 from pipeline.facegate import guard_faces, require_template
 from pipeline.index import Told, look
-from pipeline.io import annotation, nifti
+from pipeline.io import nifti
 from pipeline.io.dicom import read_dataset, write_dataset
 from pipeline.io.durable import write_bytes
 from pipeline.io.policy import load_policy
 from pipeline.io.source import read_refs
 from pipeline.io.workspace import Workspace, keep_pictures
 from pipeline.model.deid import Policy
-from pipeline.model.errors import CurationError, ExposureError, LabelError, UsageError, fate_of
+from pipeline.model.errors import CurationError, ExposureError, UsageError, fate_of
 from pipeline.model.exposure import SCREENED, Screening, hides_bits
 from pipeline.model.identified import Identified, Key
 from pipeline.model.names import ANNOTATION_NAMES
@@ -37,7 +38,7 @@ from pipeline.model.plan import refs_and_frames
 from pipeline.model.record import Json, Note, Step
 from pipeline.model.rules import Face, Geometry
 from pipeline.model.series import Kind, SourceFile, SourceRef, Stack
-from pipeline.model.volume import Annotation, Grid, Measure, Volume
+from pipeline.model.volume import Grid, Measure
 from pipeline.pixelgate import Gate, screen_slices
 from pipeline.processes import OneByOne, Tell
 from pipeline.stages.convert import convert, decoded
@@ -46,7 +47,6 @@ from pipeline.stages.face import said_part
 from pipeline.stages.ingest import Grouping, ingest
 from pipeline.stages.orient import orient
 from pipeline.stages.quantify import quantity_of
-from pipeline.stages.rasterise import rasterise
 from pipeline.stages.unfold import unfold
 
 _NAME = re.compile(r"[^A-Za-z0-9]+")
@@ -114,6 +114,8 @@ class Exported:
     """Each slice, or file that holds none, and its code, `used` when it became part of an output."""
     made: list[tuple[SourceRef, str]] = field(default_factory=list)
     """Each source that became an instance of its own, and that one's place below the output folder."""
+    labels: dict[str, list[Json]] = field(default_factory=dict)
+    """What became of the regions of each label object, by the series that it was drawn on."""
 
     def add(self, part: Exported) -> None:
         """Take over what became of some of the inputs."""
@@ -157,6 +159,7 @@ class Exported:
             "fates": dict(sorted(counts.items())),
             "written": self.written,
             "refused": self.refused,
+            **({"labels": self.labels} if self.labels else {}),
         }
 
 
@@ -224,22 +227,27 @@ def convert_sources(
     """Write every series as de-identified RAS+ NIfTI with a JSON sidecar: FOLDER/<series>/image.nii.gz.
 
     With labels, each RTSTRUCT ROI and SEG segment too, as a mask on its image's grid:
-    FOLDER/<series>/labels/<name>.nii.gz. What makes no even, untilted stack is refused, or interpolated where
-    the choices say so; a series with text in its pixels is refused.
+    FOLDER/<series>/labels/<name>.nii.gz, with a report in FOLDER/<series>/labels.json. What makes no even,
+    untilted stack is refused, or interpolated where the choices say so; a series with text in its pixels is
+    refused.
     """
     files = _files(sources, told, choices)
     _new_folder(folder)
     grouping, door, exported = _grouped(files, key, choices)
-    grids: dict[str, tuple[str, Grid, str]] = {}
+    images: list[drawings.Written] = []
     with OneByOne(choices.logs, __name__) as child:
-        for stack, name in _told_each(grouping, key, told):
+        for place, (stack, name) in enumerate(_told_each(grouping, key, told)):
             made = _refusing(child, stack, name, exported, (door, choices, folder / name))
             if made is None:
                 shutil.rmtree(folder / name, ignore_errors=True)
             else:
-                grids.setdefault(stack.series_uid, (name, made.grid, made.frame_of_reference))
-        drawn = partial(child.done, _masks, door)
-        _export_labels(grouping, folder, grids if with_labels else None, drawn, exported)
+                images.append(drawings.Written(name, place, made.grid, made.frame_of_reference))
+        drawn = partial(child.done, drawings.draw, door)
+        if with_labels:
+            known = drawings.Images(grouping.stacks, images)
+            _export_labels(grouping.labels, known, drawn, folder, exported)
+        else:
+            exported.fates += [(label, "no-case-wants-it") for label in grouping.labels]
     return exported
 
 
@@ -419,73 +427,46 @@ def _term(keyword: str, value: Any) -> Any:
 
 
 def _export_labels(
-    grouping: Grouping,
+    labels: Sequence[SourceFile],
+    images: drawings.Images,
+    drawn: drawings.Draw,
     folder: Path,
-    grids: Mapping[str, tuple[str, Grid, str]] | None,
-    drawn: Callable[[SourceFile, tuple[Grid, str]], list[tuple[str, bytes]]],
     exported: Exported,
 ) -> None:
-    """Write the masks of each label object whose image was written; mask files are labels already."""
-    subjects: dict[str, set[str]] = defaultdict(set)
-    for stack in grouping.stacks:
-        subjects[stack.series_uid].add(stack.subject)
-    for label in grouping.labels:
-        if grids is None or label.kind is Kind.MASK:
+    """Write the masks of each label object, and of each image's what became of them; mask files are labels already."""
+    for label in labels:
+        if label.kind is Kind.MASK:
             exported.fates.append((label, "no-case-wants-it"))
             continue
-        said = label.facts.get("references", ())
-        referred = [uid for uid in said if uid in grids]
-        name = grids[referred[0]][0] if len(referred) == 1 else "label"
         try:
-            if not said:
-                # By frame of reference and grid, where no series is named.
-                referred = [uid for uid in grids if label.text("PatientID") in ("", *subjects[uid])]
-            elif len(referred) == 1 and label.text("PatientID") not in ("", *subjects[referred[0]]):
-                raise LabelError(
-                    "label-other-patient", wanted="a drawing of the images' patient", found="another's"
-                )
-            name, masks = _only_fitting(label, {uid: grids[uid] for uid in referred}, drawn)
-            _write_masks(masks, folder / name / "labels")
-            exported.fates.append((label, "used"))
+            drawing = images.place(label, drawn)
         except CurationError as error:
-            exported.refuse([label], error, {"name": name})
+            exported.refuse([label], error, {"name": "label"})
+            continue
+        report = _written_masks(drawing, folder / drawing.image / "labels")
+        exported.labels.setdefault(drawing.image, []).append(report)
+        exported.fates += [] if drawing.refused else [(label, "used")]
+        for place, refusal in enumerate(drawing.refused):
+            # One fate for the file, however many of its regions were refused.
+            exported.refuse([] if place else [label], refusal, {"name": drawing.image})
+    for name, reports in exported.labels.items():
+        content = json.dumps(reports, sort_keys=True, indent=1, allow_nan=False).encode("ascii") + b"\n"
+        write_bytes(folder / name / "labels.json", content)
 
 
-def _only_fitting(
-    label: SourceFile,
-    grids: Mapping[str, tuple[str, Grid, str]],
-    drawn: Callable[[SourceFile, tuple[Grid, str]], list[tuple[str, bytes]]],
-) -> tuple[str, list[tuple[str, bytes]]]:
-    """Return the name of the one image that a label object lies on, and its masks there."""
-    found: list[tuple[str, list[tuple[str, bytes]]]] = []
-    for name, grid, frame in grids.values():
-        try:
-            found.append((name, drawn(label, (grid, frame))))
-        except CurationError:
-            if len(grids) == 1:
-                raise
-    if len(found) != 1:
-        several = "several of them" if found else "none of them"
-        raise LabelError("label-other-image", wanted="a label drawn on one written series", found=several)
-    return found[0]
-
-
-def _masks(door: Door, label: SourceFile, drawn_on: tuple[Grid, str], _: Tell) -> list[tuple[str, bytes]]:
-    """Return the files of a label object's masks, each with what it is called."""
-    grid, frame = drawn_on
-    (dataset,) = door.clean([label.ref]).value
-    drawing = _drawing(label.kind, dataset, grid, frame)
-    volumes = {
-        name: orient(Volume(mask.astype(np.uint8), drawing.grid.affine)).value
-        for name, mask in drawing.masks.items()
-    }
-    return [(name, nifti.encode(volume.data, volume.affine).content) for name, volume in volumes.items()]
-
-
-def _write_masks(masks: Sequence[tuple[str, bytes]], folder: Path) -> None:
+def _written_masks(drawing: drawings.Drawing, folder: Path) -> dict[str, Json]:
+    """Write a drawing's masks; return what became of each of its regions, by file and without a name as drawn."""
     folder.mkdir(exist_ok=True)
-    for name, content in masks:
-        write_bytes(_free(folder, _ODD.sub("-", name).strip("-") or "roi"), content)
+    regions: list[Json] = []
+    for region in drawing.regions:
+        path = _free(folder, _ODD.sub("-", region.name).strip("-") or "roi")
+        write_bytes(path, region.content)
+        regions.append({**region.facts, "file": path.name})
+    refused: list[Json] = [
+        {"code": error.code, "wanted": error.wanted, "found": error.found, "where": error.where}
+        for error in drawing.refused
+    ]
+    return {**drawing.facts, "regions": regions, "refused": refused}
 
 
 def _free(folder: Path, name: str) -> Path:
@@ -494,21 +475,6 @@ def _free(folder: Path, name: str) -> Path:
         number += 1
         path = folder / f"{name}-{number}.nii.gz"
     return path
-
-
-def _drawing(kind: Kind, dataset: Dataset, grid: Grid, frame: str) -> Annotation:
-    """Return a label object's masks; a fractional segment counts from one half."""
-    if kind is Kind.SEG:
-        _same_frame({str(dataset.get("FrameOfReferenceUID") or "")}, frame)
-        return annotation.read_seg(dataset, grid, threshold=0.5).value
-    contours = annotation.read_rtstruct(dataset)
-    _same_frame({roi.frame_of_reference_uid for roi in contours.rois}, frame)
-    return rasterise(contours.rois, grid).value
-
-
-def _same_frame(said: Collection[str], frame: str) -> None:
-    if frame and set(said) - {frame, ""}:
-        raise LabelError("frame-of-reference", wanted="the image's frame of reference", found="another")
 
 
 def deidentify_sources(

@@ -94,6 +94,22 @@ def test_masks_lie_on_their_images_grid_under_names_that_name_nobody(
         assert set(np.unique(np.asanyarray(mask.dataobj))) == {0, 1}
 
 
+def test_what_became_of_each_region_lies_beside_its_image(converted: tuple[Path, export.Exported]) -> None:
+    folder, exported = converted
+    reports = {path.parent.name: json.loads(path.read_text()) for path in folder.glob("*/labels.json")}
+    assert reports == exported.labels == exported.to_json()["labels"]
+    assert set(reports) == {path.parents[1].name for path in folder.glob("*/labels/*")}
+    for name, drawings in reports.items():
+        regions = [region for drawing in drawings for region in drawing["regions"]]
+        assert {region["file"] for region in regions} == {
+            path.name for path in (folder / name / "labels").iterdir()
+        }
+        for region in regions:
+            mask = np.asanyarray(nib.load(folder / name / "labels" / region["file"]).dataobj)
+            assert region["voxels"] == np.count_nonzero(mask)
+        assert {drawing["source"] for drawing in drawings} <= {"RTSTRUCT", "SEG"}
+
+
 def test_a_file_of_many_slices_has_one_fate_and_a_refusal_stands_before_use() -> None:
     made, ref = export.Exported(), SourceRef("/in/a", None, "a", 1)
     frames = [SourceFile(ref, "a", None, Kind.IMAGE, frame=number) for number in range(3)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import warnings
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from math import prod
@@ -20,6 +21,7 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 
 from pipeline.io import extended
 from pipeline.io.encoding import is_deflated, refuse_cut
+from pipeline.io.labelobject import read_references
 from pipeline.model.errors import SourceError
 from pipeline.model.series import Facts, Kind
 
@@ -233,6 +235,8 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
         keyword: _plain(dataset[tag].value) if tag in there else None for tag, keyword in _FACT_TAGS.items()
     }
     facts["references"] = _references(dataset)
+    if _kind(facts) in (Kind.SEG, Kind.RTSTRUCT):
+        facts["referenced_instances"] = _some(read_references(dataset).sop_uids)
     facts["RescaleSlope"] = "RescaleSlope" in dataset
     if facts["DiffusionBValue"] is None and any(tag.group in _PRIVATE_GROUPS for tag in there):
         facts["DiffusionBValue"] = _private_b_value(dataset)
@@ -297,6 +301,18 @@ def _references(dataset: Dataset) -> list[str]:
             for series in study.get("RTReferencedSeriesSequence", []):
                 found.add(str(series.get("SeriesInstanceUID", "")))
     return sorted(found - {""})
+
+
+MOST_INSTANCES = 8
+"""Instances that the index keeps of those that a label object names: enough to tell its series, or the volume in it."""
+
+
+def _some(uids: Sequence[str]) -> list[str]:
+    """Return all of a few UIDs, or a few of many, from the first to the last."""
+    last = len(uids) - 1
+    if last < MOST_INSTANCES:
+        return list(uids)
+    return [uids[place * last // (MOST_INSTANCES - 1)] for place in range(MOST_INSTANCES)]
 
 
 def read_damaged(content: bytes) -> Facts:

@@ -198,8 +198,12 @@ def _label_for(drawn_on: Stack, candidate: Candidate, rules: TaskRules) -> Sourc
             raise SelectionError("case-table-wrong", wanted="the label that the table names", found="none")
         return _only(found)
     objects = [label for label in candidate.labels if label.kind is not Kind.MASK]
-    referring = [label for label in objects if drawn_on.series_uid in label.facts.get("references", ())]
-    silent = [label for label in objects if not label.facts.get("references")]
+    referring = [label for label in objects if _refers(label, drawn_on, candidate.stacks)]
+    silent = [
+        label
+        for label in objects
+        if not label.facts.get("references") and not any(_names(label, stack) for stack in candidate.stacks)
+    ]
     masks = [label for label in candidate.labels if label.kind is Kind.MASK]
     if rules.brain_mask is not None:
         masks = [mask for mask in masks if not _finds(rules.brain_mask.file, mask.inside)]
@@ -216,6 +220,20 @@ def _label_for(drawn_on: Stack, candidate: Candidate, rules: TaskRules) -> Sourc
             where=_numbers_of([drawn_on]),
         )
     return None
+
+
+def _refers(label: SourceFile, drawn_on: Stack, stacks: Sequence[Stack]) -> bool:
+    """Whether a label object says that it was drawn on a stack: by instance where it can, and by series."""
+    named = [stack for stack in stacks if _names(label, stack)]
+    series = label.facts.get("references", ())
+    is_named = any(stack is drawn_on for stack in named)
+    return (is_named or not named) and (drawn_on.series_uid in series if series else is_named)
+
+
+def _names(label: SourceFile, stack: Stack) -> bool:
+    """Whether a label object names an instance of a stack."""
+    instances = set(label.facts.get("referenced_instances", ()))
+    return bool(instances) and any(file.text("SOPInstanceUID") in instances for file in stack.files)
 
 
 def _same_patient(label: SourceFile, candidate: Candidate) -> None:

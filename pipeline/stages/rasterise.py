@@ -28,8 +28,9 @@ Ring = Floats
 TILT_TOLERANCE = 0.25
 """The points of a contour lie within this many slice distances along the normal: writers round to 0.1 mm."""
 
-HALF_SLICE = 0.5 - 1e-6
-"""Largest distance to the nearest slice, in slice distances; half way between two there is no nearest one."""
+HALF_SLICE = 0.495
+"""Largest distance to the nearest slice, in slice distances; half way between two there is no nearest one, and the
+decimals in which a contour is written (0.01 mm or so) must not choose it."""
 
 ON_PLANE = 0.05
 """A contour nearer than this many slice distances to its slice counts as in its plane."""

@@ -205,6 +205,22 @@ def test_a_label_names_the_series_it_was_drawn_on() -> None:
     assert read_header(sample("SEG")).facts["references"] == ["1.2.3.9"]
 
 
+@pytest.mark.parametrize("count", [1, 8, 9, 300])
+def test_of_the_instances_that_a_label_names_a_few_are_kept_from_first_to_last(count: int) -> None:
+    uids = [f"1.2.3.{1000 + number}" for number in range(count)]
+    dataset = SAMPLES["RTSTRUCT"][0]()
+    contours = [Dataset() for _ in uids]
+    for contour, uid in zip(contours, uids, strict=True):
+        contour.ContourImageSequence = [Dataset()]
+        contour.ContourImageSequence[0].ReferencedSOPInstanceUID = uid
+    dataset.ROIContourSequence = [Dataset()]
+    dataset.ROIContourSequence[0].ContourSequence = contours
+    kept = read_header(to_bytes(dataset)).facts["referenced_instances"]
+    assert len(kept) == len(set(kept)) == min(count, 8)
+    assert (kept[0], kept[-1]) == (uids[0], uids[-1])
+    assert set(kept) <= set(uids)
+
+
 def test_zero_is_a_fact_and_an_empty_element_is_none() -> None:
     dataset = image()
     dataset.SeriesDescription = ""

@@ -219,6 +219,34 @@ def test_the_label_that_refers_to_the_drawn_series_is_taken_first() -> None:
     assert label_of(*others, right) == "right"
 
 
+def test_a_label_that_names_instances_belongs_to_the_series_that_holds_them() -> None:
+    t2, t1 = stack("1.2", "ax t2", SOPInstanceUID="1.2.1"), stack("1.3", "ax t1", SOPInstanceUID="1.3.1")
+    for named, is_meant in (
+        ({"referenced_instances": ["1.2.1"]}, True),
+        ({"referenced_instances": ["1.3.1"]}, False),
+        # Where series and instance contradict each other, neither is believed.
+        ({"referenced_instances": ["1.3.1"], "references": ["1.2"]}, False),
+        ({"referenced_instances": ["1.2.1"], "references": ["1.3"]}, False),
+        # Instances that nobody has say nothing.
+        ({"referenced_instances": ["9"]}, True),
+        ({"referenced_instances": ["9"], "references": ["1.2"]}, True),
+    ):
+        asked = candidate(t2, t1, labels=(label(Kind.RTSTRUCT, "rt", **named),))
+        if is_meant:
+            assert match(rules(), asked).label is asked.labels[0]
+        else:
+            assert refused(asked).code == "label-other-image"
+
+
+def test_a_label_that_names_one_volume_of_a_series_is_not_of_another() -> None:
+    first = stack("1.2", "ax t2 first", SOPInstanceUID="1.2.1")
+    second = stack("1.2", "ax second", SOPInstanceUID="1.2.2")
+    drawn = label(Kind.SEG, "seg", "1.2", referenced_instances=["1.2.2"])
+    assert refused(candidate(first, second, T1, labels=(drawn,))).code == "label-other-image"
+    drawn = label(Kind.SEG, "seg", "1.2", referenced_instances=["1.2.1"])
+    assert match(rules(), candidate(first, second, T1, labels=(drawn,))).label is drawn
+
+
 def test_a_label_that_names_no_series_is_taken_before_a_mask() -> None:
     assert (
         label_of(label(Kind.MASK, "m.nii"), label(Kind.SEG, "silent"), label(Kind.SEG, "other", "1.3"))

@@ -199,11 +199,13 @@ def test_a_contour_off_its_plane_goes_to_the_nearest_slice_and_is_counted(grid: 
     ring = circle(9.1, 8.3, 4.2)
     assert np.array_equal(drawn(grid, {3.4: [ring]}), truth({3: [ring]}))
     assert np.array_equal(drawn(grid, {5.4: [ring]}), truth({5: [ring]}))
+    assert np.array_equal(drawn(grid, {2.49: [ring]}), truth({2: [ring]}))
+    assert np.array_equal(drawn(grid, {2.51: [ring]}), truth({3: [ring]}))
     facts = report(grid, [contour(grid, 3.4, ring), contour(grid, 2.01, ring)])
     assert (facts["off_plane"], facts["off_plane_slices"]) == (1, "0.4")
 
 
-@pytest.mark.parametrize("k", [-0.6, 5.6, 2.5, 40.0, -1e4])
+@pytest.mark.parametrize("k", [-0.6, 5.6, 2.5, 2.4975, 2.5025, 40.0, -1e4])
 def test_a_contour_half_a_slice_or_more_from_every_slice_is_refused(grid: Grid, k: float) -> None:
     with pytest.raises(LabelError, match="contour-off-plane"):
         drawn(grid, {k: [circle(9, 9, 3)]})
