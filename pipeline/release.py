@@ -84,6 +84,9 @@ def build(
         else:
             finished[outcome.was_made] += 1
             warnings += [f"{outcome.case}: {text}" for text in outcome.warnings]
+    if finished[True] or refusals:
+        # A worker that was killed as it put a case there left a part of it, and another worker made the case.
+        _sweep(workspace)
     refusals.sort(key=lambda refusal: (refusal.task, refusal.case))
     _write_refusals(workspace, plans, refusals)
     _update_fates(workspace, {plan.task for plan in plans}, refusals)
@@ -139,7 +142,7 @@ def _standing(workspace: Workspace, plan: Planned) -> Iterator[Finished | None]:
 
 
 def _sweep(workspace: Workspace) -> None:
-    """Remove what killed runs left in the store."""
+    """Remove what killed runs and workers left in the store."""
     for folder in (workspace.store, *workspace.store.glob("??")):
         sweep(folder)
 

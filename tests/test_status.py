@@ -12,7 +12,8 @@ import pytest
 
 from pipeline.demo import make
 from pipeline.index import index
-from pipeline.io.workspace import Workspace, create
+from pipeline.io.durable import TEMPORARY_PREFIX
+from pipeline.io.workspace import Workspace, create, open_workspace
 from pipeline.plan import plan
 from pipeline.release import Built, build
 from pipeline.status import NEW, status
@@ -173,3 +174,18 @@ def subject_folder(workspace: Workspace, source: Path) -> Path:
     ]
     assert alone, tops
     return source / SPLEEN / sorted(alone)[0]
+
+
+def test_a_worker_killed_as_it_puts_a_case_leaves_nothing_behind_in_a_finished_build(demo: Path) -> None:
+    workspace = open_workspace(demo / "ws")
+    shutil.rmtree(next(workspace.store.glob("??/[0-9a-f]*")))
+    half = next(workspace.store.glob("??")) / f"{TEMPORARY_PREFIX}1-a"
+
+    def kill(case: str, stage: str) -> None:
+        half.mkdir(exist_ok=True)
+        (half / "image.nii.gz").write_bytes(b"half")
+
+    built = build(workspace, [], workers=1, told=kill, ended=lambda _: None)
+
+    assert built.made == 1
+    assert not half.exists()

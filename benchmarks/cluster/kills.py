@@ -45,7 +45,8 @@ def quiet(*_: object) -> None:
 
 def digests(folder: Path, pattern: str) -> dict[str, str]:
     """Return the digest of every file that matches, by name."""
-    files = sorted(path for path in folder.glob(pattern) if path.is_file())
+    # Leftovers of a kill are counted as such.
+    files = sorted(p for p in folder.glob(pattern) if p.is_file() and not p.parent.name.startswith(".tmp-"))
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 

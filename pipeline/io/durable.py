@@ -85,10 +85,19 @@ def sweep(folder: Path) -> int:
     """Remove what killed runs left directly in `folder`; return how many there were."""
     leftovers = list(folder.glob(f"{TEMPORARY_PREFIX}*")) if folder.is_dir() else []
     for entry in leftovers:
-        if entry.is_dir() and not entry.is_symlink():
-            for inner in entry.iterdir():
-                inner.unlink()
-            entry.rmdir()
-        else:
-            entry.unlink()
+        try:
+            _take_away(entry)
+        except OSError as fault:
+            # Whoever was given up may be still at it, on a host that cannot be reached; its rest is swept next time.
+            if fault.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST):
+                raise
     return len(leftovers)
+
+
+def _take_away(entry: Path) -> None:
+    if entry.is_dir() and not entry.is_symlink():
+        for inner in entry.iterdir():
+            inner.unlink()
+        entry.rmdir()
+    else:
+        entry.unlink()

@@ -181,5 +181,22 @@ def test_sweeping_takes_leftovers_and_nothing_else(tmp_path: Path, leave: Callab
     assert sweep(tmp_path / "nowhere") == 0
 
 
+def test_sweeping_leaves_to_the_next_time_what_is_still_being_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_folder(temporary_name(tmp_path))
+    leave_file(temporary_name(tmp_path))
+
+    def busy(folder: Path) -> None:
+        raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rmdir", busy)
+        assert sweep(tmp_path) == 2
+    assert len(names(tmp_path)) == 1
+    assert sweep(tmp_path) == 1
+    assert names(tmp_path) == []
+
+
 def test_two_temporary_names_differ(tmp_path: Path) -> None:
     assert temporary_name(tmp_path) != temporary_name(tmp_path)
