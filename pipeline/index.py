@@ -21,6 +21,7 @@ from pipeline.io.dicom import facts_of, is_dicom, read_damaged, read_dataset, re
 from pipeline.io.imagefile import describe
 from pipeline.io.ledger import Row, Stamped
 from pipeline.io.source import (
+    TRIED_AGAIN,
     Entry,
     count_below,
     entries,
@@ -124,6 +125,11 @@ _Place = tuple[Path, str, str | None]
 """A file on disk: its path, its place below the root, and a code if it cannot be read."""
 
 
+def _archive(file: SourceFile) -> str:
+    """Return the archive that a file is, or is a member of; nothing for any other."""
+    return file.ref.path if is_archive(file.ref.path) else ""
+
+
 _Known = tuple[bytes, Stamped]
 """A line of the index as it was, and what it says."""
 
@@ -132,10 +138,12 @@ class _Before:
     """The index as it was, read along with the walk: both go through the tree in the same order."""
 
     def __init__(self, path: Path | None, root: Path) -> None:
-        lines = ledger.read_index_lines(path) if path is not None and path.exists() else iter(())
+        is_there = path is not None and path.exists()
+        lines = ledger.read_index_lines(path) if path is not None and is_there else iter(())
         said = ((line, ledger.parsed(line)) for line in lines)
-        # What could not be read is tried again.
-        known = (line for line in said if line[1][1] != (0, 0))
+        # What could not be read is tried again; an archive with such a member as a whole, from front to back.
+        archives = set() if path is None or not is_there else set(map(_archive, ledger.to_read_again(path)))
+        known = (line for line in said if line[1][1] != (0, 0) and line[1][0].ref.path not in archives)
         self._files = groupby(known, key=lambda line: line[1][0].ref.path)
         self._root = str(root)
         self._go_on()
@@ -226,7 +234,8 @@ def _read(search: _Search, place: _Place) -> Iterator[bytes]:
 
 
 def _line_of(search: _Search, entry: Entry) -> bytes:
-    return ledger.index_line(seen(entry, _binding(entry.inside, search.root, search.task)), entry.stamp)
+    file = seen(entry, _binding(entry.inside, search.root, search.task))
+    return ledger.index_line(file, (0, 0) if file.code in TRIED_AGAIN else entry.stamp)
 
 
 def _members(search: _Search, place: _Place, processes: Processes[_Place, list[bytes]]) -> Iterator[bytes]:
@@ -245,11 +254,11 @@ def _read_along(search: _Search, place: _Place, skip: int, tell: Tell) -> None:
 def _lost(search: _Search, place: _Place, member: str, ended: Ended) -> list[bytes]:
     """Return the line of a file, or of the member of an archive, that ended every process that read it."""
     path, inside, _ = place
-    inside = inside or path.name
+    inside = PurePosixPath(inside, member).as_posix() if member else inside or path.name
     code, task = refusal_of(ended).code, _binding(inside, search.root, search.task)
     file = SourceFile(SourceRef(str(path), member or None, "", 0), inside, task, Kind.OTHER, code)
-    # A file is tried again next time; the lines of an archive that has not changed are taken over together.
-    return [ledger.index_line(file, stamp_of(path) if member else (0, 0))]
+    # It is tried again next time: what ended its process may have been the machine, or be mended by then.
+    return [ledger.index_line(file, (0, 0))]
 
 
 def _binding(inside: str, root: Path, task: str | None) -> str | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
 import zipfile
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from tiny_source import PERSON, Person, write_mask, write_series, write_structur
 from pipeline import index as room
 from pipeline.index import index, look
 from pipeline.io import ledger
+from pipeline.io.source import Entry
 from pipeline.io.workspace import Workspace, create
 from pipeline.model.errors import CurationError, SelectionError, UsageError
 from pipeline.model.series import Fate, Kind, SourceFile
@@ -294,7 +297,99 @@ def test_a_file_or_member_at_which_its_reader_dies_is_refused_and_the_others_are
     monkeypatch.undo()
     run(workspace, source)
     codes = [file.code for file in ledger.read_index(workspace.index)]
-    assert codes == ["not-dicom", None, "input-crashed", None, None, None, None]
+    # Tried anew, the archive as a whole.
+    assert codes == ["not-dicom", None, None, None, None, None, None]
+
+
+def die_before_the_second(search: Any, place: Any, skip: int, tell: Any) -> None:
+    if skip:
+        os.abort()
+    for number, said in enumerate(_all_told(search, place)):
+        if number == 2:
+            os.abort()
+        tell(said)
+
+
+def _all_told(search: Any, place: Any) -> list[Any]:
+    told: list[Any] = []
+    ALONG(search, place, 0, told.append)
+    return told
+
+
+def test_members_behind_the_death_of_a_reader_are_back_in_the_index_when_it_lives(
+    workspace: Workspace, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(source / "sent.zip", "w") as archive:
+        for path in write_series(source / "made", Person(8), count=4):
+            archive.write(path, path.name)
+    shutil.rmtree(source / "made")
+    monkeypatch.setattr(room, "LARGE_ARCHIVE", 100)
+    monkeypatch.setattr(room, "_read_along", die_before_the_second)
+    run(workspace, source)
+    found = [(file.ref.member, file.code) for file in ledger.read_index(workspace.index)]
+    assert found == [("0", None), (None, "input-crashed")]
+    monkeypatch.undo()
+    run(workspace, source)
+
+    found = [(file.ref.member, file.code) for file in ledger.read_index(workspace.index)]
+    assert found == [(str(number), None) for number in range(4)]
+
+
+# What the machine does not hand out
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+def test_what_a_failing_drive_did_not_hand_out_is_tried_again(
+    workspace: Workspace, source: Path, monkeypatch: pytest.MonkeyPatch, is_large: bool
+) -> None:
+    write_series(source / "ct", Person(), count=3)
+    with zipfile.ZipFile(source / "sent.zip", "w") as archive:
+        for path in write_series(source / "made", Person(8), count=3):
+            archive.write(path, path.name)
+    shutil.rmtree(source / "made")
+    if is_large:
+        monkeypatch.setattr(room, "LARGE_ARCHIVE", 100)
+    monkeypatch.setattr(room, "_read_chunk", read_failing)
+    monkeypatch.setattr(room, "_read_along", read_along_failing)
+    run(workspace, source)
+    found = [file.code for file in ledger.read_index(workspace.index)]
+    assert found == [None, "read-failed", None] * 2
+    monkeypatch.undo()
+    run(workspace, source)
+
+    assert [file.code for file in ledger.read_index(workspace.index)] == [None] * 6
+
+
+def fail_at_the_second(entry: Entry) -> bytes:
+    def fail() -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    name = entry.member or Path(entry.path).name
+    return ENTRY(replace(entry, content=fail) if name == "1" else entry)
+
+
+ENTRY = room.read_entry
+
+
+def read_failing(search: Any, places: Any) -> list[list[bytes]]:
+    # In the process that reads.
+    room.read_entry = fail_at_the_second
+    return READ(search, places)
+
+
+def read_along_failing(search: Any, place: Any, skip: int, tell: Any) -> None:
+    room.read_entry = fail_at_the_second
+    ALONG(search, place, skip, tell)
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="no file that cannot be read is at hand")
+def test_a_file_that_the_system_cannot_read_is_no_damaged_file(workspace: Workspace, source: Path) -> None:
+    write_series(source / "ct", Person(), count=3)
+    (source / "ct" / "3").symlink_to("/proc/self/mem")
+    run(workspace, source)
+
+    assert [file.code for file in ledger.read_index(workspace.index)] == [None, None, None, "read-failed"]
+    assert lines(workspace)[-1].endswith(b'"stamp":[0,0]}')
 
 
 # Refusals

@@ -71,6 +71,17 @@ def read_index_lines(path: Path) -> Iterator[bytes]:
             yield from stream
 
 
+_TRIED_AGAIN = b'"stamp":[0,0]}\n'
+"""How the line of a file ends that could not be read: no file on disk has such a stamp."""
+
+
+def to_read_again(path: Path) -> Iterator[SourceFile]:
+    """Yield what of one index file could not be read; by the end of each line, many times faster than parsing all."""
+    for line in read_index_lines(path):
+        if line.endswith(_TRIED_AGAIN):
+            yield parsed(line)[0]
+
+
 def read_index_file(path: Path) -> Iterator[Stamped]:
     """Yield what stands in one index file."""
     return map(parsed, read_index_lines(path))

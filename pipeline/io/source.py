@@ -76,7 +76,7 @@ def files_below(root: Path) -> Iterator[tuple[Path, str, str | None]]:
     for fault in unlisted:
         # A folder that was there a moment ago: its files must not be lost without a word.
         path = Path(fault.filename)
-        yield path, _inside(path, root), _folder_code(path) or "permission-denied"
+        yield path, _inside(path, root), _folder_code(path) or _fault_code(fault) or "permission-denied"
 
 
 def count_below(root: Path) -> int:
@@ -96,22 +96,40 @@ def _inside(path: Path, root: Path) -> str:
     return path.name if path == root else path.relative_to(root).as_posix()
 
 
+TRIED_AGAIN = frozenset({"source-missing", "permission-denied", "read-failed"})
+"""Codes that say nothing of what a file holds: the machine did not hand it out, and may do so next time."""
+
+_FAILING = {errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO, errno.ENOTCONN,
+            errno.ECONNRESET, errno.ECONNABORTED, errno.EHOSTDOWN, errno.EHOSTUNREACH}  # fmt: skip
+"""What the system says of a failing drive, or of a share whose server is gone."""
+
+
+def _fault_code(fault: BaseException) -> str | None:
+    """Return the code of a fault that is the machine's; None for what may be the file's own."""
+    if isinstance(fault, FileNotFoundError | NotADirectoryError):
+        return "source-missing"
+    if isinstance(fault, PermissionError):
+        return "permission-denied"
+    return "read-failed" if isinstance(fault, OSError) and fault.errno in _FAILING else None
+
+
 def _folder_code(path: Path) -> str | None:
     if path.is_symlink():
         return "not-a-file"
-    if not path.exists():
-        return "source-missing"
+    try:
+        path.stat()
+    except OSError as fault:
+        return _fault_code(fault) or "read-failed"
     return None if os.access(path, os.R_OK | os.X_OK) else "permission-denied"
 
 
 def _code_of(path: Path) -> str | None:
     try:
         mode = path.stat().st_mode
-    except FileNotFoundError:
-        return "source-missing"
     except OSError as fault:
         # A link that leads to itself, or a name that no file system takes, is no file that anybody could read.
-        return "not-a-file" if fault.errno in (errno.ELOOP, errno.ENAMETOOLONG) else "permission-denied"
+        is_none = fault.errno in (errno.ELOOP, errno.ENAMETOOLONG)
+        return "not-a-file" if is_none else _fault_code(fault) or "read-failed"
     if not stat.S_ISREG(mode):
         return "not-a-file"
     return None if os.access(path, os.R_OK) else "permission-denied"
@@ -142,14 +160,25 @@ def _read(path: Path) -> bytes:
         if path.stat().st_size > MEMBER_LIMIT:
             raise SourceError("unreadable", wanted=f"at most {MEMBER_LIMIT} bytes", found="a larger file")
         return path.read_bytes()
-    except FileNotFoundError:
-        raise SourceError("source-missing", wanted="the indexed file", found="none") from None
-    except PermissionError:
-        raise SourceError(
-            "permission-denied", wanted="a file we may read", found="no right to read"
-        ) from None
     except OSError as fault:
-        raise SourceError("unreadable", wanted="a readable file", found=f"error {fault.errno}") from None
+        raise _unread(fault) or SourceError(
+            "unreadable", wanted="a readable file", found=f"error {fault.errno}"
+        ) from None
+
+
+def _unread(fault: BaseException) -> SourceError | None:
+    """Return the refusal that a fault of the machine is, None for what may be the file's own."""
+    match _fault_code(fault):
+        case "source-missing":
+            return SourceError("source-missing", wanted="the indexed file", found="none")
+        case "permission-denied":
+            return SourceError("permission-denied", wanted="a file we may read", found="no right to read")
+        case "read-failed":
+            number = fault.errno if isinstance(fault, OSError) else None
+            return SourceError(
+                "read-failed", wanted="a file that the system hands out", found=f"error {number}"
+            )
+    return None
 
 
 _ARCHIVE_FAULTS = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError,
@@ -171,8 +200,9 @@ def _members(path: Path, inside: str, stamp: tuple[int, int]) -> Iterator[Entry]
             place = PurePosixPath(inside, name).as_posix() if code is None else inside or path.name
             nested = code or ("archive-unreadable" if is_archive(name) else None)
             yield Entry(str(path), name, place, stamp, content, nested)
-    except _ARCHIVE_FAULTS:
-        yield Entry(str(path), None, inside or path.name, stamp, bytes, "archive-unreadable")
+    except _ARCHIVE_FAULTS as fault:
+        code = _fault_code(fault) or "archive-unreadable"
+        yield Entry(str(path), None, inside or path.name, stamp, bytes, code)
     else:
         if count == 0:
             yield Entry(str(path), None, inside or path.name, stamp, bytes, "not-dicom")
@@ -270,8 +300,8 @@ def read_entry(entry: Entry) -> bytes:
         return entry.content()
     except CurationError:
         raise
-    except _ARCHIVE_FAULTS:
-        raise SourceError(
+    except _ARCHIVE_FAULTS as fault:
+        raise _unread(fault) or SourceError(
             "archive-unreadable", wanted="a whole member", found="damage or a password"
         ) from None
 

@@ -37,6 +37,12 @@ _FAULTS = (
         "Nothing, if it is a note or a thumbnail.",
     ),
     Fault(
+        "read-failed",
+        "The operating system failed while it read the file: its drive, or the share it lies on.",
+        "Look at the drive or the share, then run the same line again: the file is tried anew.",
+        "operator",
+    ),
+    Fault(
         "permission-denied",
         "The operating system did not let us read the file.",
         "Give the user who runs curate the right to read it, then index again.",
@@ -456,7 +462,8 @@ _FAULTS = (
     Fault(
         "input-crashed",
         "The process that read the file, or converted or de-identified the series, died of it twice.",
-        "Have it sent again, or report it: what `private/crashes` of the workspace keeps says where it died.",
+        "Run the same line again: it is tried anew. If it dies again, have it sent again, or report it: what "
+        "`private/crashes` of the workspace keeps says where it died.",
         "operator",
     ),
     Fault(

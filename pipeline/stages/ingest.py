@@ -107,7 +107,17 @@ def judged(files: Iterable[SourceFile]) -> Iterator[tuple[SourceFile, str | None
         yield file, "duplicate" if is_copy else _reason(file)
 
 
-_DAMAGED = {"truncated", "unreadable", "permission-denied", "source-missing", "archive-unreadable"}
+_UNSEEN = {
+    "permission-denied",
+    "source-missing",
+    "read-failed",
+    "input-crashed",
+    "input-timeout",
+    "memory-short",
+}
+"""Codes of files and archives of which nothing was read."""
+
+_DAMAGED = {"truncated", "unreadable", "archive-unreadable"} | _UNSEEN
 """Codes of files that may have been a slice: without it, its series could pass for a shorter one."""
 
 
@@ -122,6 +132,9 @@ class Damage:
         code = file.code or _reason(file)
         if code in _DAMAGED or (code == "missing-identifier" and file.text("SeriesInstanceUID")):
             self.codes.setdefault(file.text("SeriesInstanceUID") or _folder(file), code)
+            if code in _UNSEEN and file.ref.member is None:
+                # It may be an archive, of which some members were read.
+                self.codes.setdefault(f"archive {file.ref.path}", code)
 
 
 def _folder(file: SourceFile) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import io
@@ -9,15 +10,16 @@ import os
 import stat
 import tarfile
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.io import source
-from pipeline.io.source import Entry, entries, files_below, read_entry, read_refs
+from pipeline.io.source import Entry, entries, files_below, read_entry, read_refs, stamp_of
 from pipeline.model.errors import SourceError
 from pipeline.model.series import SourceRef
 
@@ -165,6 +167,47 @@ def test_a_file_beyond_the_limit_is_not_read(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(SourceError) as refusal:
         read_entry(entry)
     assert refusal.value.code == "unreadable"
+
+
+def test_a_file_that_changes_before_it_is_read_has_the_stamp_from_before_and_is_read_again(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "slice").write_bytes(SLICE)
+    (entry,) = entries(tmp_path / "slice", "slice", None)
+    (tmp_path / "slice").write_bytes(SLICE[:-1])
+
+    assert read_entry(entry) == SLICE[:-1]
+    assert entry.stamp != stamp_of(tmp_path / "slice")
+
+
+def test_a_file_that_vanishes_before_it_is_read_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "slice").write_bytes(SLICE)
+    (entry,) = entries(tmp_path / "slice", "slice", None)
+    (tmp_path / "slice").unlink()
+
+    with pytest.raises(SourceError) as refusal:
+        read_entry(entry)
+    assert refusal.value.code == "source-missing"
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (OSError(errno.EIO, "failed"), "read-failed"), (OSError(errno.ESTALE, "stale"), "read-failed"),
+        (PermissionError(errno.EACCES, "denied"), "permission-denied"),
+        (OSError(errno.EINVAL, "odd"), "archive-unreadable"),
+    ],
+)  # fmt: skip
+def test_an_archive_that_the_machine_does_not_hand_out_is_no_damaged_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: OSError, code: str
+) -> None:
+    def fail(path: Path) -> Iterator[Any]:
+        raise fault
+        yield
+
+    monkeypatch.setattr(source, "_zip_members", fail)
+    (tmp_path / "a.zip").write_bytes(b"PK")
+    assert codes(tmp_path / "a.zip") == [(None, code)]
 
 
 # Archives

@@ -315,7 +315,9 @@ def test_labels_and_tables_are_kept_apart() -> None:
 # Damage
 
 
-@pytest.mark.parametrize("code", ["truncated", "unreadable", "permission-denied"])
+@pytest.mark.parametrize(
+    "code", ["truncated", "unreadable", "permission-denied", "read-failed", "input-crashed"]
+)
 def test_a_series_with_a_damaged_slice_is_no_shorter_series(code: str) -> None:
     lost = file("elsewhere/x", Kind.OTHER, code, SeriesInstanceUID="1.2")
 
