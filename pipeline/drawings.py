@@ -168,7 +168,8 @@ def draw(door: Door, label: SourceFile, place: Place, _: object = None) -> Drawi
             refused.append(error)
     if refused and not any(region.facts["voxels"] for region in regions):
         raise refused[0]
-    return Drawing("", regions, {"source": "RTSTRUCT", "rule": "even-odd at voxel centres"}, refused)
+    facts: dict[str, Json] = {"source": "RTSTRUCT", "rule": "even-odd at voxel centres"}
+    return Drawing("", regions, {**facts, **_which(dataset)}, refused)
 
 
 def _roi(key: str, roi: Roi, place: Place) -> Region:
@@ -189,7 +190,12 @@ def _segments(dataset: Dataset, place: Place) -> Drawing:
         voxels = int(np.count_nonzero(mask))
         facts: dict[str, Json] = {"voxels": voxels, "ml": decimal(round(voxels * place.grid.voxel_ml, 6))}
         regions.append(Region(name, _encoded(mask, place.grid), facts))
-    return Drawing("", regions, step.note.facts)
+    return Drawing("", regions, {**step.note.facts, **_which(dataset)})
+
+
+def _which(dataset: Dataset) -> dict[str, Json]:
+    """Return which of several objects of one image this is: its pseudonymous UID, as `curate deidentify` has it."""
+    return {"instance": str(dataset.get("SOPInstanceUID") or "")}
 
 
 def _same_frame(said: str, place: Place) -> None:

@@ -140,7 +140,10 @@ ON_IT, SOUGHT = Place(GRID, FRAME, is_sought=False), Place(GRID, FRAME, is_sough
 
 
 def test_a_region_that_cannot_be_drawn_is_refused_by_itself() -> None:
-    drawing = draw(rois(1, 1.5, 2.2), label(), ON_IT)
+    door = rois(1, 1.5, 2.2)
+    door.dataset.SOPInstanceUID = "2.25.7"
+    drawing = draw(door, label(), ON_IT)
+    assert (drawing.facts["source"], drawing.facts["instance"]) == ("RTSTRUCT", "2.25.7")
     assert [(region.name, region.facts["voxels"]) for region in drawing.regions] == [
         ("same #1", 9),
         ("same #3", 9),

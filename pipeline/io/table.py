@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import re
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,11 @@ _OPTIONAL = ("study", "label", "brain_mask", "subset", "why", "why_not")
 """`why` and `why_not` stand in a proposal, for its reader."""
 NOT_CHANNELS = frozenset({*_REQUIRED, *_OPTIONAL})
 """Columns that name no series."""
+
+_SEPARATORS = ",;\t"
+"""Between cells: a spreadsheet writes semicolons where the decimal sign is a comma."""
+
+_SEPARATOR_SAID = re.compile("sep=[,;\t]", re.IGNORECASE)
 
 _FORMULA = re.compile("'*[=+@\t\r-]")
 """How a cell begins that spreadsheets compute (also after the `'` that says it is text)."""
@@ -89,7 +95,8 @@ def read_table(path: Path, file: SourceFile | None) -> CaseTable:
     Raises
     ------
     UsageError
-        case-table-wrong, when it is no CSV in UTF-8 with the columns task, case and subject.
+        case-table-wrong, when it is no CSV (with commas, semicolons or tabs) in UTF-8 with the columns task, case and
+        subject, each once.
     """
     if file is not None:
         (content,) = read_refs([file.ref])
@@ -97,20 +104,48 @@ def read_table(path: Path, file: SourceFile | None) -> CaseTable:
         content = path.read_bytes()
     else:
         raise _wrong("a case table", "no such file", "--cases")
+    text = _decoded(content)
+    # Excel may say the separator in a line before the others.
+    first, _, rest = text.partition("\n")
+    said = _SEPARATOR_SAID.fullmatch(first.rstrip("\r"))
     try:
-        text = content.decode("utf-8-sig")
-        reader = csv.DictReader(StringIO(text, newline=""), strict=True)
-        columns = [(name or "").strip() for name in reader.fieldnames or ()]
-        # Blank lines and cells of several lines count as in an editor.
-        lines = [(reader.line_num, line) for line in reader]
-    except (UnicodeDecodeError, csv.Error):
+        return _parsed(rest if said else text, lines_before=1 if said else 0)
+    except csv.Error:
+        raise _wrong("a CSV table", "something else", "the case table") from None
+
+
+def _decoded(content: bytes) -> str:
+    """Return the text: UTF-8, or UTF-16 where it begins with a mark that says so, as Excel's "Unicode text" does."""
+    is_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return content.decode("utf-16" if is_16 else "utf-8-sig")
+    except UnicodeDecodeError:
         raise _wrong("a CSV table in UTF-8", "something else", "the case table") from None
-    missing = [name for name in _REQUIRED if name not in columns]
-    if missing or len(set(columns)) != len(columns):
-        raise _wrong(
-            f"the columns {', '.join(_REQUIRED)}, each column once", "other columns", "its first line"
-        )
-    return CaseTable(columns, [_row(line, number) for number, line in lines])
+
+
+def _parsed(text: str, lines_before: int) -> CaseTable:
+    """Return the table; its cells are separated by what makes the required columns of the first line."""
+    for mark in _SEPARATORS:
+        reader = csv.DictReader(StringIO(text, newline=""), delimiter=mark, strict=True)
+        columns = _columns(reader)
+        if set(_REQUIRED) <= set(columns) and len(set(columns)) == len(columns):
+            # Blank lines and cells of several lines count as in an editor.
+            lines = [(lines_before + reader.line_num, line) for line in reader]
+            return CaseTable(columns, [_row(line, number) for number, line in lines if not _is_blank(line)])
+    raise _wrong(f"the columns {', '.join(_REQUIRED)}, each column once", "other columns", "its first line")
+
+
+def _columns(reader: csv.DictReader[str]) -> list[str]:
+    try:
+        return [(name or "").strip() for name in reader.fieldnames or ()]
+    except csv.Error:
+        # Cells in quotes that another mark separates.
+        return []
+
+
+def _is_blank(line: Mapping[str | None, str | list[str] | None]) -> bool:
+    """Whether a line has no text: a spreadsheet writes the separators of an emptied line."""
+    return not any("".join(cell).strip() for cell in line.values() if cell)
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, str]]) -> None:

@@ -362,8 +362,9 @@ def _label(label: Label, channels: Sequence[Channel]) -> str:
     ignored = f"Drawings called {_terms('|'.join(label.ignore))} are left out. " if label.ignore else ""
     lines = [
         f"The expert drew on `{drawn_on}`: a mask file, a DICOM SEG or an RTSTRUCT, whose contours are filled "
-        "even-odd at the voxels' centres. The label is brought onto the image's grid by permuting and reversing "
-        f"axes only. {_resampling(label)}{overlaps}{_fraction(label)}{ignored}A name or value that is not declared "
+        "even-odd at the voxels' centres of the slice that they lie on, or lie nearer to than half a slice distance. "
+        "The label is brought onto the image's grid by permuting and reversing axes only. "
+        f"{_resampling(label)}{overlaps}{_fraction(label)}{ignored}A name or value that is not declared "
         "is refused. 0 is background.",
         *(_class(klass) for klass in label.classes),
     ]
@@ -381,7 +382,7 @@ def _resampling(label: Label) -> str:
 
 def _fraction(label: Label) -> str:
     if label.threshold is None:
-        return "A FRACTIONAL segmentation is refused. "
+        return "A FRACTIONAL segmentation is refused unless it knows nothing between 0 and its maximum. "
     return f"Of a FRACTIONAL segmentation a voxel counts from {label.threshold:g} of the maximum on. "
 
 

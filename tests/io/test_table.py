@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import io
 import tarfile
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -59,6 +61,30 @@ def test_a_table_is_read_as_spreadsheets_write_it(tmp_path: Path, mark: str, end
     ]
 
 
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("said", ["", "sep={}\r\n"])
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+def test_a_table_is_read_whatever_separates_its_cells(
+    tmp_path: Path, mark: str, encoding: str, said: str, quoting: Literal[0, 1]
+) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter=mark, quoting=quoting)
+    writer.writerows([["task", "case", "subject", "T2"], [TASK, "prostate_00", "Doe, J; x\ty", "5"]])
+    text.write(mark * 3 + "\r\n" + mark * 7 + "\r\n")
+    writer.writerow([TASK, "prostate_01", "Łydia", ""])
+    read = table(tmp_path, (said.format(mark) + text.getvalue()).encode(encoding))
+
+    assert [(row.case, row.subject, row.cells["T2"]) for row in read.rows] == [
+        ("prostate_00", "Doe, J; x\ty", "5"),
+        ("prostate_01", "Łydia", ""),
+    ]
+
+
+def test_a_line_is_counted_also_below_one_that_says_the_separator(tmp_path: Path) -> None:
+    assert refused(tmp_path, f"sep=;\n{HEAD.replace(',', ';')}\n\n{TASK};;").where == "line 4"
+
+
 def test_a_table_in_an_archive_is_read(tmp_path: Path) -> None:
     content = f"{HEAD}\n{TASK},prostate_00,4711\n".encode()
     info = tarfile.TarInfo("in/cases.csv")
@@ -77,14 +103,14 @@ def test_a_table_in_an_archive_is_read(tmp_path: Path) -> None:
     ("text", "where"),
     [
         ("", "its first line"),
-        ("task;case;subject\n", "its first line"),
+        ("task|case|subject\n", "its first line"),
         ("task,case\nTask05_Prostate,prostate_00\n", "its first line"),
         ("task,case,subject,case\n", "its first line"),
         (f"{HEAD}\n{TASK},prostate_00,{PERSON},more\n", "line 2"),
         (f"{HEAD}\n{TASK},prostate_00,{PERSON}\n{TASK},prostate_01\n", "line 3"),
         (f"{HEAD}\n{TASK},,{PERSON}\n", "line 2"),
         (f'{HEAD}\n{TASK},prostate_00,"{PERSON}\n', "the case table"),
-        (f"{HEAD}\n{TASK},prostate_00,{PERSON}".encode("utf-16"), "the case table"),
+        (f"{HEAD}\n{TASK},prostate_00,{PERSON}".encode("utf-16-le"), "its first line"),
         (f"{HEAD}\n{TASK},prostate_00,M\xfcller {PERSON}".encode("latin-1"), "the case table"),
     ],
 )
