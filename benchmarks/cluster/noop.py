@@ -1,10 +1,11 @@
 """What the running of cases costs beside the cases: nothing to do, and nothing left to do.
 
-    python benchmarks/cluster/noop.py [--empty 20000] [--finished 1000] [--workers 2]
+    python benchmarks/cluster/noop.py [--empty 20000] [--finished 1000] [--workers 2] [--unscreened] [--folder DIR]
+    python benchmarks/cluster/noop.py --empty 0 --finished 1000     # the second part alone, as workspaces are
 
 The first part hands cases to workers that are refused as soon as they are opened, and takes the processor time of the
 command, in which the scheduler lives, and its memory after a quarter and after all of them. The second builds phantom
-cases and runs the same line again.
+cases, searched for lettering unless told otherwise, and runs the same line again.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def made(workspace: Path) -> int:
     return len(list(workspace.glob("store/??/[0-9a-f]*/record.json")))
 
 
-def finished(folder: Path, count: int, workers: int) -> None:
+def finished(folder: Path, count: int, workers: int, *, is_screened: bool) -> None:
     """Print what a rerun of a finished build costs beside the build."""
     curate, workspace = BIN / "curate", folder / "ws"
     sources = []
@@ -107,10 +108,11 @@ def finished(folder: Path, count: int, workers: int) -> None:
         sources.append(part / "source")
     key = folder / "part0/truth/demo.key"
     subprocess.run([curate, "init", workspace, "--key", key], check=True, capture_output=True)
-    # A build that does not search for lettering is the cheaper one, so the share of a rerun is the larger.
-    settings = workspace / "curate.yaml"
-    unscreened = "burned_in: {unscreened: a phantom without text}"
-    settings.write_text(settings.read_text().replace("burned_in: screen", unscreened))
+    if not is_screened:
+        # The cheaper build, so that the share of a rerun is the larger.
+        settings = workspace / "curate.yaml"
+        unscreened = "burned_in: {unscreened: a phantom without text}"
+        settings.write_text(settings.read_text().replace("burned_in: screen", unscreened))
     subprocess.run([curate, "index", *sources, "-w", workspace], check=True, capture_output=True)
     plan = (curate, "plan", "-w", workspace, "--rules", countless(folder / "rules"))
     subprocess.run(plan, check=True, capture_output=True)
@@ -129,12 +131,16 @@ def main() -> None:
     parser.add_argument("--empty", type=int, default=20_000)
     parser.add_argument("--finished", type=int, default=1000)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--unscreened", action="store_true", help="do not search for lettering")
+    parser.add_argument(
+        "--folder", type=Path, help="where phantom and workspace lie; they are taken away again"
+    )
     wanted = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=wanted.folder) as folder:
         if wanted.empty:
             empty(Path(folder), wanted.empty, wanted.workers)
         if wanted.finished:
-            finished(Path(folder), wanted.finished, wanted.workers)
+            finished(Path(folder), wanted.finished, wanted.workers, is_screened=not wanted.unscreened)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ python benchmarks/faults/run.py
 
 Faults of the sources lie in one tree, a subject each; then come faults of what decodes (it crashes, takes all memory,
 never ends), planted in the processes that read a subject; faults of a run (a full disk, a killed process, a second run)
-follow, one after the other, on a tree of healthy cases alone. Nothing here is anybody's image.
+follow, one after the other, on a tree of healthy cases alone, and those of a cluster (a worker, a scheduler or the
+command killed, workers whose time is up, a cable cut, a wall time). Nothing here is anybody's image.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
@@ -22,7 +24,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import nibabel as nib
@@ -199,6 +201,12 @@ def locked_file(folder: Path) -> None:
     slice_of(folder).chmod(0)
 
 
+def failing(folder: Path) -> None:
+    """Put a file of which the system reads nothing in the place of a slice: an I/O error, as of a failing drive."""
+    slice_of(folder).unlink()
+    slice_of(folder).symlink_to("/proc/self/mem")
+
+
 def undecodable(folder: Path, number: int = 5) -> None:
     """Say that a slice is run-length encoded, and make it rubbish."""
     path = slice_of(folder, number)
@@ -225,6 +233,7 @@ FAULTS = (
     Fault("a pipe instead of a slice", "not-a-file", pipe),
     Fault("a link that leads to itself", "not-a-file", loop),
     Fault("a slice that may not be read", "permission-denied", locked_file),
+    Fault("a slice at which the drive fails", "read-failed", failing),
     Fault("a mask with a value nobody declared", "label-value-undeclared", lambda f: mask(f / "label.nii.gz", 11, 9)),
     Fault("a mask that was cut", "truncated",
           lambda f: (f / "label.nii.gz").write_bytes((f / "label.nii.gz").read_bytes()[:-12])),
@@ -232,6 +241,8 @@ FAULTS = (
     Fault("pixels that no decoder takes", "undecodable", undecodable),
     Fault("pixels that say they are 65535 squared", "case-too-large", giant),
     Fault("a slice that changed after the plan", "source-changed", changed, is_after_plan=True),
+    Fault("a slice that was cut after the plan", "source-changed", cut, is_after_plan=True),
+    Fault("a slice at which the drive fails after the plan", "read-failed", failing, is_after_plan=True),
     Fault("a slice that vanished after the plan", "source-missing", missing, is_after_plan=True),
     Fault("a slice that became a folder", "not-a-file", became_folder, is_after_plan=True),
     Fault("a slice that became a pipe", "not-a-file", became_pipe, is_after_plan=True),
@@ -246,12 +257,20 @@ def weakly(words: list[str]) -> list[str]:
 
 
 def curate(
-    *words: object, before: tuple[str, ...] = (), around: dict[str, str] | None = None
+    *words: object,
+    before: tuple[str, ...] = (),
+    around: dict[str, str] | None = None,
+    is_weak: bool = True,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, with more in its environment."""
     line, environment = [*before, CURATE, *map(str, words)], {**os.environ, **(around or {})}
     return subprocess.run(
-        weakly(line), capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env=environment
+        weakly(line) if is_weak else line,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        env=environment,
     )
 
 
@@ -514,7 +533,15 @@ def faults_of_runs(folder: Path, tally: Tally) -> None:
     curate("plan", "-w", workspace)
     full = curate("build", "-w", workspace, "--workers", "1", before=("prlimit", "--fsize=300"))
     code = full.returncode if full.returncode in (2, 3) else 3
-    tally.say("no space for the output", expect(code, full, "disk-full"))
+    tally.say("no space for a file", expect(code, full, "disk-full"))
+    if not os.geteuid() and shutil.which("unshare"):
+        # Of a disk's own size, seen by this build alone.
+        small = 'mount -t tmpfs -o size=32k none "$0" && exec "$@"'
+        full = curate(
+            "build", "-w", workspace, "--workers", "2",
+            before=("unshare", "--mount", "sh", "-c", small, str(workspace / "store")), is_weak=False,
+        )  # fmt: skip
+        tally.say("a disk that is full", expect(3, full, "disk-full"))
     (workspace / "private/plan").chmod(0o500)
     tally.say(
         "a workspace that cannot be written", expect(2, curate("plan", "-w", workspace), "not-writable")
@@ -534,6 +561,122 @@ def faults_of_runs(folder: Path, tally: Tally) -> None:
     left = [] if made(workspace) == HEALTHY else [f"{made(workspace)} of {HEALTHY} cases"]
     left += [str(path) for path in workspace.rglob(".tmp-*")]
     tally.say("a build killed with all its processes, run again", [*expect(0, after, "refused 0"), *left])
+
+
+@dataclass
+class Kept:
+    """Commands that are started again whenever they end, as a service manager does."""
+
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def up(self, *words: str) -> None:
+        """Keep a command up."""
+        line = ["sh", "-c", 'while true; do "$@"; sleep 0.5; done', "sh", *words]
+        quiet = subprocess.DEVNULL
+        self.processes.append(subprocess.Popen(line, stdout=quiet, stderr=quiet, start_new_session=True))
+
+    def kill(self, number: int) -> None:
+        """End what a command started; it comes back."""
+        leader = self.processes[number].pid
+        for process in session(leader):
+            if process != leader:
+                os.kill(process, signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End all for good."""
+        for process in self.processes:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def session(leader: int) -> dict[int, str]:
+    """Return the command lines of the processes of a session."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if int((folder / "stat").read_text().rpartition(")")[2].split()[3]) == leader:
+                found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except (OSError, IndexError):
+            continue
+    return found
+
+
+def begun(workspace: Path, *where: str) -> subprocess.Popen[str]:
+    """Start a build anew, and return it when it is at a case."""
+    shutil.rmtree(workspace / "store")
+    (workspace / "store").mkdir()
+    build = subprocess.Popen(
+        [CURATE, "build", "-w", str(workspace), *where],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    while build.poll() is None and not any((workspace / "private/crashes").glob("*.log")):
+        time.sleep(0.01)
+    return build
+
+
+def ill_end(build: subprocess.Popen[str], workspace: Path, code: int = 0) -> list[str]:
+    """Return what of a build's end is not as it should be: exit code, cases, leftovers."""
+    said = build.communicate(timeout=600)[1]
+    faults = [] if build.returncode == code else [f"exit {build.returncode}, wanted {code}: {said[-300:]}"]
+    faults += [] if code or made(workspace) == HEALTHY else [f"{made(workspace)} of {HEALTHY} cases"]
+    return faults + ([] if code else [str(path) for path in workspace.rglob(".tmp-*")])
+
+
+def faults_of_clusters(folder: Path, tally: Tally) -> None:
+    """Kill what makes cases, one after the other; each build ends well, or its rerun does."""
+    workspace = folder / "ws2"
+    build = begun(workspace, "--workers", "2")
+    workers = [process for process, line in session(build.pid).items() if "spawn_main" in line]
+    os.kill(workers[-1], signal.SIGKILL)
+    tally.say("a worker killed, and another started by its nanny", ill_end(build, workspace))
+    build = begun(workspace, "--workers", "2")
+    build.kill()
+    faults = ill_end(build, workspace, -signal.SIGKILL)
+    again = curate("build", "-w", workspace, "--workers", "2")
+    whole = [] if made(workspace) == HEALTHY else [f"{made(workspace)} cases"]
+    tally.say("the command killed alone, run again", [*faults, *expect(0, again, "refused 0"), *whole])
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    address, dask, kept = f"tcp://127.0.0.1:{port}", (sys.executable, "-m", "dask"), Kept()
+    worker = (*dask, "worker", address, "--nthreads", "1", "--no-dashboard", "--local-directory", str(folder))
+    try:
+        kept.up(*dask, "scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard")
+        kept.up(*worker)
+        # They leave in the middle, as at the end of a job's wall time.
+        kept.up(*worker, "--lifetime", "8s", "--lifetime-stagger", "2s")
+        time.sleep(5)
+        build = begun(workspace, "--scheduler", address)
+        kept.kill(0)
+        tally.say("a scheduler killed, and started again", ill_end(build, workspace))
+        kept.kill(1)
+        build = begun(workspace, "--scheduler", address)
+        tally.say("workers whose time is up", ill_end(build, workspace))
+    finally:
+        kept.stop()
+
+
+def faults_of_hosts(tally: Tally) -> None:
+    """Run what needs several hosts, as the tests make them on this machine."""
+    for name, test in (
+        ("a cable cut between two hosts", "cable"),
+        ("jobs at the end of their wall time", "wall_time"),
+    ):
+        line = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:xdist",
+            "-rs",
+            str(ROOT / "tests/test_hosts.py"),
+            "-k",
+            test,
+        ]
+        ended = subprocess.run(line, capture_output=True, text=True, check=False, cwd=ROOT)
+        is_well = ended.returncode == 0 and "SKIPPED" not in ended.stdout
+        tally.say(name, [] if is_well else [ended.stdout[-300:]])
 
 
 def waited_for(workspace: Path) -> bool:
@@ -556,6 +699,8 @@ def main() -> int:
         faults_of_sources(folder, tally)
         faults_of_decoding(folder, tally)
         faults_of_runs(folder, tally)
+        faults_of_clusters(folder, tally)
+        faults_of_hosts(tally)
     finally:
         if asked.keep is None:
             shutil.rmtree(folder, ignore_errors=True)
