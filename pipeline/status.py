@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.io import ledger, store
 from pipeline.io.decisions import last_decisions
-from pipeline.io.diary import going_on
+from pipeline.io.diary import broken_off, going_on
 from pipeline.io.ruleset import load_rules
 from pipeline.io.workspace import Workspace, holder
 from pipeline.model.difference import changes
@@ -39,7 +39,7 @@ class Pending:
 def status(workspace: Workspace) -> dict[str, Json]:
     """Return what is indexed, planned, finished and refused, what would be made and why, and files' fates in counts.
 
-    Also what is at work now: `running`, None when nothing is.
+    Also what is at work now: `running`, None when nothing is; and `killed`, the last command if it came to no end.
     The store is looked through for earlier builds only where a planned case is not in it.
     """
     fates = ledger.read_fates(workspace.private / "fates.csv")
@@ -51,6 +51,7 @@ def status(workspace: Workspace) -> dict[str, Json]:
     process = holder(workspace)
     return {
         "running": None if process is None else going_on(workspace.runs, process),
+        "killed": broken_off(workspace.runs) if process is None else "",
         "files": codes.total(),
         "fates": dict(sorted(counts.items())),
         "codes": {f"{fate}: {code}": n for (fate, code), n in sorted(codes.items()) if code},

@@ -245,6 +245,20 @@ def test_allowed_refusals_end_well(source: Path, workspace: Path, curate: Curate
     assert (code, document["exit"]) == (0, 0)
 
 
+def test_status_ends_with_what_to_do_next(source: Path, workspace: Path, curate: Curate) -> None:
+    def last() -> str:
+        return curate("status", "-w", workspace)[2].splitlines()[-1]
+
+    steps = [last()]
+    for words in (("index", source), ("plan",), ("build", "--workers", 1)):
+        assert curate(*words, "-w", workspace)[0] == 0
+        steps.append(last())
+    named = ["curate index SOURCE...", "curate plan", "curate build", "curate pack"]
+    assert [name in step for name, step in zip(named, steps, strict=True)] == [True] * 4
+    (workspace / "runs/now.json").write_text(json.dumps({"command": "pack", "process": 1}))
+    assert "`curate pack` was killed. Next: the same line again" in last()
+
+
 def test_no_workspace_no_work(tmp_path: Path, curate: Curate) -> None:
     code, out, _ = curate("plan", "-w", tmp_path, "--json")
     assert (code, json.loads(out)["error"]["code"]) == (2, "workspace-missing")

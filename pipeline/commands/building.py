@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 @allow_option
 @json_option
 def build(folder: Path, tasks: tuple[str, ...], allow_refusals: int, as_json: bool, **where: Any) -> int:
-    """Make every planned case; what is finished already is not made again."""
+    """Make every planned case but those that are finished; a build that was killed goes on with the same line."""
     with at_work(folder, "build") as workspace:
         built = build_cases(workspace, tasks, chosen_where(where))
     code = refusal_code(built.refusals, allow_refusals)

@@ -33,7 +33,24 @@ def status(folder: Path, as_json: bool) -> int:
         _show_next_build(task)  # type: ignore[arg-type]
     for name, count in {**document["fates"], **document["codes"]}.items():  # type: ignore[dict-item]
         talk.print(f"{count} files {name}", markup=False)
-    return end(document, as_json, f"{document['files']} files; each one's fate is in private/fates.csv")
+    line = f"{document['files']} files; each one's fate is in private/fates.csv."
+    return end(document, as_json, f"{line} {_next_step(document, folder)}")
+
+
+def _next_step(document: Mapping[str, Any], folder: Path) -> str:
+    if document["running"] is not None:
+        return "Wait for what is at work, or look again"
+    if document["killed"]:
+        return f"`curate {document['killed']}` was killed. Next: the same line again"
+    if not document["files"]:
+        return f"Next: curate index SOURCE... -w {folder}"
+    if not document["tasks"]:
+        return f"Next: curate plan -w {folder}"
+    if any(task["pending"] for task in document["tasks"]):
+        return f"Next: curate build -w {folder}"
+    refused = sum(task["refused"] for task in document["tasks"])
+    why = f"{refused} cases are refused: curate explain CODE. " if refused else ""
+    return f"{why}Next: curate pack -w {folder} -r RELEASE"
 
 
 def _reviewed(counts: Mapping[str, int]) -> str:

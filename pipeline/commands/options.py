@@ -72,7 +72,7 @@ workers_option = click.option(
     "--workers",
     type=click.IntRange(1),
     default=None,
-    help="Processes; 1 works in this one. Default: one a processor.",
+    help="Processes; 1 starts no cluster. Default: one a processor.",
 )
 
 

@@ -126,6 +126,14 @@ def _ms(seconds: float) -> int:
     return int(seconds * 1000)
 
 
+def broken_off(runs: Path) -> str:
+    """Return the command that was killed, where nothing is at work: one that came to no end; empty when none was."""
+    try:
+        return str(json.loads((runs / _NOW).read_bytes())["command"])
+    except (OSError, ValueError, KeyError):
+        return ""
+
+
 def going_on(runs: Path, process: int) -> dict[str, Any] | None:
     """Return what the command of a process that is at work says of itself, with how its cases ended; None if nothing.
 

@@ -33,9 +33,13 @@ def folder_of(staging: Path, task: str, case: str) -> Path:
 
 
 def begin(folder: Path) -> None:
-    """Make an empty folder for a case that only its owner may enter; what an earlier try left there goes."""
+    """Make an empty folder for a case that only its owner may enter; what an earlier try left there goes.
+
+    The staging folder too, where nobody made it and gave it rights of its own.
+    """
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700, parents=True)
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700)
 
 
 def put(folder: Path, content: bytes) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.io import diary
-from pipeline.io.diary import MOST_LINES, Diary, going_on
+from pipeline.io.diary import MOST_LINES, Diary, broken_off, going_on
 from pipeline.io.runlog import RunLog
 
 
@@ -64,6 +64,13 @@ def test_a_case_that_has_ended_is_in_no_room_even_where_no_log_of_it_is_seen_yet
     one.end(0)
 
     assert found["stages"] == {"label": 1}
+
+
+def test_a_command_that_came_to_no_end_is_named_and_one_that_did_is_not(tmp_path: Path) -> None:
+    one = Diary(tmp_path, "build")
+    assert broken_off(tmp_path) == "build"
+    one.end(3)
+    assert broken_off(tmp_path) == ""
 
 
 def test_reading_files_is_told_too(tmp_path: Path) -> None:

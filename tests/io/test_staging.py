@@ -23,6 +23,13 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
+def test_only_the_owner_enters_what_is_handed_over(folder: Path) -> None:
+    name = staging.put(folder, b"x")
+    modes = [path.stat().st_mode & 0o777 for path in (folder.parent, folder, folder / name)]
+
+    assert modes == [0o700, 0o700, 0o600]
+
+
 def test_a_volume_keeps_every_bit_type_and_quantity(folder: Path) -> None:
     data = np.array([[[np.float32(0.1), -0.0, 3e38]]], dtype=np.float32)
     read = staging.get_value(folder, staging.put_value(folder, Volume(data, AFFINE, Quantity("arbitrary"))))
