@@ -21,6 +21,26 @@ HU_TYPES = ("", "HU", "US")
 PET_UNITS = {"BQML": Quantity.ACTIVITY, "GML": Quantity.SUV}
 """Units of PET that are known quantities (PS3.3 C.8.9.1.1.3); GML is the SUV by body weight."""
 
+_UNITS = frozenset(
+    {
+        "CNTS",
+        "NONE",
+        "CM2",
+        "CM2ML",
+        "PCNT",
+        "CPS",
+        "BQML",
+        "MGMINML",
+        "UMOLMINML",
+        "MLMING",
+        "MLG",
+        "1CM",
+        "UMOLML",
+    }
+    | {"PROPCNTS", "PROPCPS", "MLMINML", "MLML", "GML", "STDDEV"}
+)
+"""Defined terms of Units (PS3.3 C.8.9.1.1.3)."""
+
 MAPS = {"ADC": Quantity.ADC} | dict.fromkeys(
     ("T1 MAP", "T2 MAP", "T2_STAR MAP", "FA", "MTT", "TTP", "RCBF", "RCBV"), Quantity.OTHER_QUANTITATIVE
 )
@@ -78,16 +98,22 @@ def quantify(slices: Sequence[Dataset], quantity: Quantity, *, values: str = "re
     if quantity is Quantity.HOUNSFIELD and found is Quantity.OTHER_QUANTITATIVE and values == "rescale":
         raise _wrong_units("RescaleType HU", "another")
     if quantity is Quantity.ACTIVITY and units != {"BQML"}:
-        raise _wrong_units("PET with Units BQML", "others")
+        raise _wrong_units("PET with Units BQML", _named(units))
     if quantity is Quantity.SUV and units != {"GML"}:
         if units != {"BQML"} or scales:
-            raise _wrong_units("PET with Units BQML or GML", "others")
+            raise _wrong_units("PET with Units BQML or GML", _named(units))
         factor = _suv_factor(slices)
         facts["suv_g_per_bq"] = decimal(factor)
         scales = tuple(_activity(one, factor) for one in slices)
     elif quantity is Quantity.SUV and str(_value(slices[0], "SUVType") or "BW") != "BW":
         raise _wrong_units("SUV by body weight", "another kind")
     return Measure(quantity, scales, facts)
+
+
+def _named(units: set[str]) -> str:
+    """Return the one unit by name, unless it is a text that the standard does not know: that may say anything."""
+    (unit,) = units
+    return f"Units {unit}" if unit in _UNITS else "none" if unit in ("", "None") else "another text"
 
 
 def _wrong_units(wanted: str, found: str) -> IntensityError:

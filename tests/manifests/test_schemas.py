@@ -15,6 +15,7 @@ from sample_release import BRAIN, SPLEEN, canonical, sample, seal, spoilt
 from signing import signed, statement_of
 
 from pipeline.audit.schema import schema_faults
+from pipeline.model.volume import Quantity
 
 SCHEMAS = Path(__file__).parents[2] / "manifests/schema"
 NAMES = (
@@ -37,6 +38,11 @@ def schema_of(name: str) -> dict[str, Any]:
 
 def validator(name: str) -> jsonschema.Draft202012Validator:
     return jsonschema.Draft202012Validator(schema_of(name))
+
+
+def test_every_quantity_that_rules_may_name_may_stand_in_a_manifest() -> None:
+    channel = schema_of("manifest-header")["properties"]["channels"]["items"]["properties"]
+    assert set(channel["quantity"]["enum"]) == {quantity.value for quantity in Quantity}
 
 
 @pytest.fixture(scope="module")

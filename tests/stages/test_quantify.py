@@ -122,6 +122,15 @@ def test_pet_in_other_units_than_the_rule_wants_is_refused(units: str, quantity:
     assert code([pet(Units=units)], quantity) == "wrong-units"
 
 
+@pytest.mark.parametrize(
+    ("units", "found"), [("GML", "Units GML"), ("JANE DOE", "another text"), ("", "none"), (None, "none")]
+)
+def test_a_unit_is_named_if_it_is_a_term_and_never_quoted_else(units: str | None, found: str) -> None:
+    with pytest.raises(IntensityError) as caught:
+        quantify([pet(Units=units)], Quantity.ACTIVITY)
+    assert caught.value.found == found
+
+
 def test_slices_in_two_units_are_refused() -> None:
     assert code([pet(), pet(Units="GML")], Quantity.SUV) == "wrong-units"
 
