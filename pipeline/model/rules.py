@@ -29,7 +29,7 @@ NUMBER_KEYWORDS = (
     "SliceThickness", "SpacingBetweenSlices", "slices", "volume",
 )  # fmt: skip
 """Header elements that are numbers, in DICOM's own units (mm, ms, degree, T, kV); `slices` are counted; `volume` is
-the place, from 0, of a volume in a file that holds several."""
+the place, from 0, of a volume in a series or file that holds several."""
 
 TEXT_KEYWORDS = (
     "BodyPartExamined", "ContrastBolusAgent", "ConvolutionKernel", "ImageType", "MRAcquisitionType",
@@ -43,7 +43,7 @@ SOURCE of an image that is no longer DICOM."""
 FILE_KEYWORDS = ("Columns", "PixelSpacing", "Rows", "file", "plane", "slices", "volume")
 """All that a criterion may ask about an image that is no longer DICOM: its header says no more."""
 
-_FILE_ONLY = {"file", "volume"}
+_FILE_ONLY = {"file"}
 
 SELECT_KEYWORDS = tuple(sorted(NUMBER_KEYWORDS + TEXT_KEYWORDS))
 """All that a criterion may ask about a series."""
@@ -527,7 +527,7 @@ class TaskRules(Rule):
     def _asks_what_can_be_known(self) -> TaskRules:
         asked = {keyword for channel in self.channels for keyword in channel.select}
         if self.source is None and asked & _FILE_ONLY:
-            raise ValueError("wanted file and volume only with source: they are not asked of DICOM")
+            raise ValueError("wanted file only with source: it is not asked of DICOM")
         if self.source is not None and asked - set(FILE_KEYWORDS):
             raise ValueError(f"wanted only {', '.join(FILE_KEYWORDS)} of files that are no longer DICOM")
         if self.source is not None and any(

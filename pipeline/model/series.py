@@ -112,7 +112,8 @@ class Stack:
     """Slices that make one volume: one orientation, matrix, spacing, echo and kind.
 
     `facts` are those of the first slice along the normal, with what grouping derived: `plane` (the nearest of
-    axial, sagittal and coronal) and `slices` (their number). `code` says why it cannot become a channel.
+    axial, sagittal and coronal), `slices` (their number), and `volume`, the place from 0 among the `volumes`
+    of its series. `code` says why it cannot become a channel.
     """
 
     files: Sequence[SourceFile]

@@ -177,7 +177,7 @@ _DERIVED: Mapping[str, str] = {
     "plane": "the slices' plane",
     "slices": "the number of slices",
     "file": "the path of the file",
-    "volume": "the volume's place in its file, from 0,",
+    "volume": "the volume's place in its series or file, from 0,",
 }
 """What no header element says, in words."""
 

@@ -98,7 +98,24 @@ def ingest(files: Iterable[SourceFile], elsewhere: Mapping[str, str] | None = No
             set_aside += [(file, "localizer") for file in series]
         else:
             stacks += [_tainted(stack, damaged.codes) for stack in _with_ends(list(_stacks(series)))]
-    return Grouping(_with_strays(stacks), labels, tables, set_aside)
+    return Grouping(_numbered(_with_strays(stacks)), labels, tables, set_aside)
+
+
+def _numbered(stacks: Sequence[Stack]) -> list[Stack]:
+    """Return the stacks, in their order, each with its place (`volume`, from 0) among the `volumes` of its series.
+
+    Volumes come in the order of their first instance number or frame, as the scanner counts them.
+    """
+    ranks: dict[str, list[tuple[int, int, int]]] = defaultdict(list)
+    for place, stack in enumerate(stacks):
+        first = min((_instance_number(file.facts), file.frame or 0) for file in stack.files)
+        ranks[stack.series_uid].append((*first, place))
+    told = {
+        place: {"volume": n, "volumes": len(own)}
+        for own in ranks.values()
+        for n, (*_, place) in enumerate(sorted(own))
+    }
+    return [replace(stack, facts={**stack.facts, **told[place]}) for place, stack in enumerate(stacks)]
 
 
 def judged(files: Iterable[SourceFile]) -> Iterator[tuple[SourceFile, str | None]]:

@@ -159,7 +159,7 @@ def named_stacks(named: str, stacks: Sequence[Stack]) -> list[Stack]:
     uid, mark, number = named.rpartition("#")
     together = [stack for stack in stacks if mark and stack.series_uid == uid]
     if together and number.isdecimal():
-        return together[int(number) - 1 : int(number)] if int(number) > 0 else []
+        return [stack for stack in together if stack.facts.get("volume") == int(number) - 1]
     return [stack for stack in stacks if _is_named(stack, named)]
 
 

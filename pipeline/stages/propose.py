@@ -99,7 +99,7 @@ def _series(fitting: Sequence[Stack], stacks: Sequence[Stack]) -> str:
         return ""
     uid = fitting[0].series_uid
     together = [stack for stack in stacks if stack.series_uid == uid]
-    return uid if len(together) == 1 else f"{uid}#{together.index(fitting[0]) + 1}"
+    return uid if len(together) == 1 else f"{uid}#{fitting[0].facts['volume'] + 1}"
 
 
 def bearers_of(labels: Iterable[SourceFile]) -> Counter[str]:
@@ -155,5 +155,12 @@ def _described(stack: Stack) -> str:
     """Return a stack in words: number, description, plane, slices."""
     number = stack.facts.get("SeriesNumber", "?")
     description = str(stack.facts.get("SeriesDescription", "")).strip()
-    parts = [description, str(stack.facts.get("plane", "")), f"{len(stack.files)} slices", stack.code or ""]
+    volume = f"volume {stack.facts['volume']}" if stack.facts.get("volumes", 1) > 1 else ""
+    parts = [
+        description,
+        str(stack.facts.get("plane", "")),
+        f"{len(stack.files)} slices",
+        volume,
+        stack.code or "",
+    ]
     return f"series {number} ({', '.join(part for part in parts if part)})"

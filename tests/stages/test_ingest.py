@@ -184,6 +184,18 @@ def test_time_points_are_told_apart_by_the_order_of_instances() -> None:
         assert set(stacks_of(silent).values()) == {"duplicate-positions"}
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_volumes_of_a_series_are_numbered_as_the_scanner_counts_them(order: int) -> None:
+    files = [
+        one_slice(f"{t}{z}", z, InstanceNumber=1 + t * 3 + z, TemporalPositionIdentifier=9 - t)
+        for t in range(3)
+        for z in range(3)
+    ]
+    stacks = ingest(files[::order]).stacks
+    told = {names(stack)[0][0]: (stack.facts["volume"], stack.facts["volumes"]) for stack in stacks}
+    assert told == {"0": (0, 3), "1": (1, 3), "2": (2, 3)}
+
+
 @pytest.mark.parametrize("number", [5, 6, 99])
 def test_one_wrong_instance_number_mixes_no_time_points(number: int) -> None:
     files = [

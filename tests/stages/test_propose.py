@@ -85,12 +85,18 @@ def test_of_two_series_that_fit_neither_is_named_and_both_are_told() -> None:
     assert "series 6" in cells[WHY]
 
 
+def placed(one: Stack, volume: int) -> Stack:
+    """Return a stack as grouping numbers those of a series of two volumes."""
+    return replace(one, facts={**one.facts, "volume": volume, "volumes": 2})
+
+
 def test_one_of_several_volumes_of_a_series_is_named_by_its_number_and_found_by_it() -> None:
-    other = stack("localizer", "1.2.3", 3)
-    cells = line(other, T2, ADC)
+    other = placed(stack("localizer", "1.2.3", 3), 0)
+    chosen = placed(T2, 1)
+    cells = line(other, chosen, ADC)
     assert cells["T2"] == "1.2.3#2"
-    again = Candidate("name", "P1", (other, T2, ADC), (MASK,), {"T2": cells["T2"]})
-    assert match(RULES, again).channels["T2"] is T2
+    again = Candidate("name", "P1", (other, chosen, ADC), (MASK,), {"T2": cells["T2"]})
+    assert match(RULES, again).channels["T2"] is chosen
     first = replace(again, row={"T2": "1.2.3#1"})
     assert match(RULES, first).channels["T2"] is other
 
