@@ -103,6 +103,7 @@ def scheduler_of(address: str, tls: Path) -> list[str]:
     host, port = address.removeprefix("tls://").split(":")
     return [
         *DASK, "scheduler", "--host", host, "--port", port, "--protocol", "tls", "--no-dashboard",
+        "--dashboard-address", "127.0.0.1:0",
         "--tls-ca-file", f"{tls}/ca.pem", "--tls-cert", f"{tls}/scheduler.pem", "--tls-key", f"{tls}/scheduler.key",
     ]  # fmt: skip
 
@@ -110,7 +111,8 @@ def scheduler_of(address: str, tls: Path) -> list[str]:
 def worker_of(address: str, tls: Path, scratch: Path) -> list[str]:
     """Return the command of a worker."""
     return [
-        *DASK, "worker", address, "--nthreads", "1", "--no-dashboard", "--local-directory", str(scratch),
+        *DASK, "worker", address, "--nthreads", "1", "--no-dashboard", "--dashboard-address", "127.0.0.1:0",
+        "--local-directory", str(scratch),
         "--tls-ca-file", f"{tls}/ca.pem", "--tls-cert", f"{tls}/worker.pem", "--tls-key", f"{tls}/worker.key",
     ]  # fmt: skip
 

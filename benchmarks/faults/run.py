@@ -639,9 +639,22 @@ def faults_of_clusters(folder: Path, tally: Tally) -> None:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     address, dask, kept = f"tcp://127.0.0.1:{port}", (sys.executable, "-m", "dask"), Kept()
-    worker = (*dask, "worker", address, "--nthreads", "1", "--no-dashboard", "--local-directory", str(folder))
+    here = ("--dashboard-address", "127.0.0.1:0")
+    worker = (
+        *dask,
+        "worker",
+        address,
+        "--host",
+        "127.0.0.1",
+        *here,
+        "--nthreads",
+        "1",
+        "--no-dashboard",
+        "--local-directory",
+        str(folder),
+    )
     try:
-        kept.up(*dask, "scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard")
+        kept.up(*dask, "scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard", *here)
         kept.up(*worker)
         # They leave in the middle, as at the end of a job's wall time.
         kept.up(*worker, "--lifetime", "8s", "--lifetime-stagger", "2s")

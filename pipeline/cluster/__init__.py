@@ -18,7 +18,7 @@ from typing import Any
 import dask
 from distributed.system import MEMORY_LIMIT
 
-from pipeline.cluster.places import CONFIG, Grounds, opened
+from pipeline.cluster.places import Grounds, config_of, opened
 from pipeline.cluster.window import LOOK_EVERY_S, Item, Lost, StageTold, Window, Work
 from pipeline.cluster.work import Bench, Terms
 from pipeline.io.workspace import Workspace
@@ -66,7 +66,7 @@ def run_cases(
         yield from _one_by_one(requests, terms, told)
         return
     grounds = Grounds(workspace.scratch, root / "jobs", root / "tls")
-    with dask.config.set(CONFIG):
+    with dask.config.set(config_of(file)):
         yield from _persistently(requests, _Run(file, terms, grounds, told))
 
 

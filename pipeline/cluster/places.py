@@ -39,6 +39,12 @@ CONFIG = {
 }
 """What schedulers and workers of ours go by."""
 
+_NO_PAGES: dict[str, Any] = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
+"""Without its dashboard Dask still serves pages of workers, tasks and logs, in plain HTTP and without a password."""
+
+_HERE_ALONE = "127.0.0.1:0"
+"""Where what would serve such pages listens, because it always listens: everywhere, unless told otherwise."""
+
 ANSWER_WITHIN_S = 10
 
 _QUEUES = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "sge": "SGECluster", "lsf": "LSFCluster"}
@@ -62,6 +68,11 @@ class Grounds:
     scratch: Path
     logs: Path
     tls: Path
+
+
+def config_of(file: ClusterFile) -> dict[str, Any]:
+    """Return what schedulers and workers of ours go by: without pages, unless the file asks for them."""
+    return {**CONFIG, **({} if file.dashboard else _NO_PAGES)}
 
 
 @contextmanager
@@ -136,7 +147,10 @@ def _queue(file: ClusterFile, group: QueueGroup, name: str, grounds: Grounds) ->
     kind = getattr(_extra("dask_jobqueue", "cluster"), _QUEUES[group.kind])
     security = None if file.plain_tcp else _security(_own(file, grounds.tls / name))
     lifetime = file.lifetime_s(group)
-    scheduler = {"dashboard_address": file.dashboard, "host": group.host}
+    scheduler: dict[str, Any] = {
+        "dashboard_address": file.dashboard or _HERE_ALONE,
+        "dashboard": bool(file.dashboard),
+    }
     logs = grounds.logs / name
     logs.mkdir(mode=0o700, parents=True, exist_ok=True)
     named: dict[str, str | None] = (
@@ -149,7 +163,7 @@ def _queue(file: ClusterFile, group: QueueGroup, name: str, grounds: Grounds) ->
         walltime=_spelt(group),
         queue=group.queue,
         interface=group.interface,
-        scheduler_options={option: value for option, value in scheduler.items() if value or option != "host"},
+        scheduler_options=scheduler if group.host is None else {**scheduler, "host": group.host},
         job_extra_directives=list(group.directives),
         job_script_prologue=["umask 077", *group.prologue],
         python=group.python,
@@ -159,7 +173,7 @@ def _queue(file: ClusterFile, group: QueueGroup, name: str, grounds: Grounds) ->
         protocol="tcp://" if security is None else "tls://",
         worker_extra_args=[
             *("--lifetime", f"{lifetime}s", "--lifetime-stagger", f"{max(1, lifetime // 10)}s"),
-            "--no-dashboard",
+            *("--no-dashboard", "--dashboard-address", _HERE_ALONE),
         ],
         silence_logs=logging.CRITICAL,
         **named,

@@ -61,12 +61,11 @@ def _show_running(running: Mapping[str, Any] | None) -> None:
     if running is None:
         return
     left = "" if running["left_s"] is None else f", about {running['left_s']} s left"
-    talk.print(
-        f"`curate {running['command']}` is at work: {running.get('what', '')} {running.get('done', 0)} of "
-        f"{running.get('total', 0)}, {running['per_minute']} a minute{left}; process {running['process']} on "
-        f"{running['host']}",
-        markup=False,
-    )
+    far = f"for {running['seconds']} s"
+    if running.get("total"):
+        far = f"{running['what']} {running['done']} of {running['total']}, {running['per_minute']} a minute{left}"
+    who = f"process {running['process']} on {running['host']}"
+    talk.print(f"`curate {running['command']}` is at work: {far}; {who}", markup=False)
     for ended in running["ended"]:
         talk.print(f"{ended['task']}: {ended['cases']} {ended['end']}", markup=False)
     for room, count in running["stages"].items():

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.cluster import places
-from pipeline.cluster.places import Grounds, opened
+from pipeline.cluster.places import Grounds, config_of, opened
 from pipeline.io.clusterfile import load_cluster
 from pipeline.model.clusterfile import SchedulerGroup, fused
 from pipeline.model.errors import UsageError
@@ -66,11 +66,13 @@ def test_a_job_asks_for_its_wall_time_and_its_worker_for_tls_and_a_lifetime(
 ) -> None:
     jobs = pytest.importorskip("dask_jobqueue")
     scripts: list[str] = []
+    asked: list[Any] = []
 
     class NoScheduler(Exception):  # noqa: N818 - stands for a start that goes no further
         pass
 
-    def start(self: Any, **_: Any) -> None:
+    def start(self: Any, **options: Any) -> None:
+        asked.append(options["scheduler"]["options"])
         scripts.append(self._dummy_job.job_script())
         raise NoScheduler
 
@@ -84,6 +86,16 @@ def test_a_job_asks_for_its_wall_time_and_its_worker_for_tls_and_a_lifetime(
     assert f"--lifetime {lifetime}s --lifetime-stagger {lifetime // 10}s" in script
     assert f"--tls-key {grounds.tls / 'workers/worker.key'}" in script
     assert "umask 077" in script
+    assert "--no-dashboard --dashboard-address 127.0.0.1:0" in script
+    assert (asked[0]["dashboard"], asked[0]["dashboard_address"]) == (False, "127.0.0.1:0")
+
+
+def test_pages_without_a_password_are_served_only_where_a_file_asks_for_them(grounds: Grounds) -> None:
+    file = load_cluster(CLUSTERS / "local.yaml")
+    pages = [name for name in config_of(file) if name.endswith("http.routes")]
+
+    assert [config_of(file)[name] for name in pages] == [[], []]
+    assert not set(pages) & set(config_of(file.model_copy(update={"dashboard": "127.0.0.1:8787"})))
 
 
 def _anywhere(file: Any) -> Any:
