@@ -110,6 +110,31 @@ def test_a_place_is_not_trusted_when_another_far_from_it_is_nearly_as_good(
     assert found == code
 
 
+def torn(shift: int) -> np.ndarray:
+    """Return a head whose left half was moved forwards by some voxels against its right half."""
+    data = head(inverted=True)
+    middle = data.shape[0] // 2
+    data[:middle] = np.roll(data[:middle], shift, axis=1)
+    return data
+
+
+def test_a_place_from_which_half_of_the_image_would_go_is_not_trusted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(CurationError) as refusal:
+        register(placed(torn(4)), placed(head()))
+    assert (refusal.value.code, refusal.value.wanted.split()[0]) == ("registration-ambiguous", "halves")
+    limit = room.HALVES_MM
+    monkeypatch.setattr(room, "HALVES_MM", 100.0)
+    apart = float(str(register(placed(torn(4)), placed(head())).note.facts["halves_apart_mm"]))
+    assert limit < apart < 12.5
+
+
+def test_halves_of_one_rigid_body_stay_where_the_whole_puts_them() -> None:
+    facts = register(placed(head(inverted=True), MOVED), placed(head())).note.facts
+    assert float(str(facts["halves_apart_mm"])) < 1.5
+
+
 def test_the_picture_shows_both_images_before_and_after() -> None:
     picture = register(placed(head(inverted=True), MOVED), placed(head())).value.picture
     before, after = np.vsplit(picture, 2)
