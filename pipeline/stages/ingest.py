@@ -104,18 +104,26 @@ def ingest(files: Iterable[SourceFile], elsewhere: Mapping[str, str] | None = No
 def _numbered(stacks: Sequence[Stack]) -> list[Stack]:
     """Return the stacks, in their order, each with its place (`volume`, from 0) among the `volumes` of its series.
 
-    Volumes come in the order of their first instance number or frame, as the scanner counts them.
+    Volumes come in the order of their first instance number or frame, as the scanner counts them; where files of a
+    series each count from 1, as exports of enhanced images do, in that of time points and acquisitions.
     """
-    ranks: dict[str, list[tuple[int, int, int]]] = defaultdict(list)
+    series: dict[str, list[int]] = defaultdict(list)
     for place, stack in enumerate(stacks):
-        first = min((_instance_number(file.facts), file.frame or 0) for file in stack.files)
-        ranks[stack.series_uid].append((*first, place))
-    told = {
-        place: {"volume": n, "volumes": len(own)}
-        for own in ranks.values()
-        for n, (*_, place) in enumerate(sorted(own))
-    }
-    return [replace(stack, facts={**stack.facts, **told[place]}) for place, stack in enumerate(stacks)]
+        series[stack.series_uid].append(place)
+    numbers: dict[int, dict[str, int]] = {}
+    for own in series.values():
+        # Most series are one volume, whose slices need not be asked.
+        counted = (
+            own if len(own) == 1 else sorted(own, key=lambda place: min(map(_count, stacks[place].files)))
+        )
+        numbers |= {place: {"volume": n, "volumes": len(own)} for n, place in enumerate(counted)}
+    return [replace(stack, facts={**stack.facts, **numbers[place]}) for place, stack in enumerate(stacks)]
+
+
+def _count(file: SourceFile) -> tuple[object, ...]:
+    """Return where a slice comes in its series, wherever its file lies."""
+    times = [float(_numbers(file.facts.get(keyword), 1)[0]) for keyword in _COUNTERS]
+    return _instance_number(file.facts), file.frame or 0, *map(_known, times), file.ref.digest
 
 
 def judged(files: Iterable[SourceFile]) -> Iterator[tuple[SourceFile, str | None]]:
@@ -133,6 +141,9 @@ _UNSEEN = {
     "memory-short",
 }
 """Codes of files and archives of which nothing was read."""
+
+_COUNTERS = ("TemporalPositionIdentifier", "AcquisitionNumber", "TriggerTime", "EchoTime", "DiffusionBValue")
+"""What counts volumes where instance numbers do not."""
 
 _DAMAGED = {"truncated", "unreadable", "archive-unreadable"} | _UNSEEN
 """Codes of files that may have been a slice: without it, its series could pass for a shorter one."""

@@ -196,6 +196,17 @@ def test_volumes_of_a_series_are_numbered_as_the_scanner_counts_them(order: int)
     assert told == {"0": (0, 3), "1": (1, 3), "2": (2, 3)}
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_volumes_that_each_count_from_one_are_numbered_by_their_time_points(order: int) -> None:
+    files = [
+        one_slice(f"{t}{z}", z, InstanceNumber=1 + z, TemporalPositionIdentifier=2 * t + 1)
+        for t in (2, 0, 1)
+        for z in range(3)
+    ]
+    told = {names(stack)[0][0]: stack.facts["volume"] for stack in ingest(files[::order]).stacks}
+    assert told == {"0": 0, "1": 1, "2": 2}
+
+
 @pytest.mark.parametrize("number", [5, 6, 99])
 def test_one_wrong_instance_number_mixes_no_time_points(number: int) -> None:
     files = [
