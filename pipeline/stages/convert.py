@@ -14,6 +14,7 @@ import numpy.typing as npt
 from pydicom import Dataset
 from pydicom.encaps import generate_frames
 from pydicom.errors import BytesLengthException
+from pydicom.multival import MultiValue
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_modality_lut
 from pydicom.uid import UID
@@ -23,6 +24,7 @@ from pipeline.model.errors import CurationError, GeometryError, IntensityError, 
 from pipeline.model.evenstack import EvenStack, Place, Vector, even_stack
 from pipeline.model.loosestack import LooseStack, loose_stack, straighten
 from pipeline.model.outlier import bears_out, odd_ones, stray
+from pipeline.model.ownrescale import OwnRescale, rule_breakers, written
 from pipeline.model.record import Json, Note, Step, decimal, decimals
 from pipeline.model.rules import Geometry, Outliers, Padding
 from pipeline.model.syntax import DECODERS, DECODING_ERRORS, LOSSY_SYNTAXES, PERHAPS_LOSSY_SYNTAXES
@@ -348,6 +350,18 @@ class _Ordered:
         lut = None if rescale.lut is None else _table(rescale.lut.ModalityLUTSequence[0])
         return rescale.scale, rescale.padding, lut, *(_whole(dataset, keyword, -1) for keyword in _READ_BY)
 
+    def own_rescale(self, k: int) -> OwnRescale:
+        """Return what a slice's header says of its rescale, to be held against the other slices'."""
+        dataset, pixels = self.datasets[k], self.stored[k]
+        return OwnRescale(
+            written(_value(dataset, "RescaleSlope")),
+            written(_value(dataset, "RescaleIntercept")),
+            window=written(_first(_value(dataset, "WindowWidth"))),
+            mapped=_line(_value(dataset, "RealWorldValueMappingSequence")),
+            smallest=int(pixels.min()),
+            largest=int(pixels.max()),
+        )
+
     def as_usual(self, k: int, usual: int) -> npt.NDArray[np.float64]:
         """Return a slice's values if its header said what another one does."""
         dataset = Dataset(dict(self.datasets[k].items()))
@@ -361,19 +375,39 @@ def _outliers(slices: _Ordered, stack: EvenStack | LooseStack, rule: Outliers | 
     """Refuse few slices that differ from all the others without cause; return what the note says of those accepted."""
     strays = stray(stack.along, _locations(slices.datasets)) if isinstance(stack, EvenStack) else ()
     odd = odd_ones([slices.said(k) for k in range(len(slices.datasets))])
-    unfounded = [*strays, *(k for k in odd if not _is_founded(slices, k, odd))]
+    broken = rule_breakers([slices.own_rescale(k) for k in range(len(slices.datasets))])
+    unfounded = sorted({*strays, *broken, *(k for k in odd if not _is_founded(slices, k, odd))})
     if unfounded and rule is None:
-        what = "SliceLocation" if strays else "rescale, sign, bits or padding"
         raise IntensityError(
             "slice-outlier",
-            wanted=f"{what} as in all the other slices, or borne out by the voxels",
+            wanted=_wanted_of_all(unfounded[0], strays, broken),
             found=f"another in {len(unfounded)} of {len(slices.datasets)}",
             where=_where(unfounded[0]),
         )
-    if not odd and not strays:
+    if not odd and not unfounded:
         return {}
     why = {} if rule is None or not unfounded else {"why": rule.why}
-    return {"outliers": {"slices": sorted({*odd, *strays}), "not_borne_out": sorted(unfounded), **why}}
+    return {"outliers": {"slices": sorted({*odd, *unfounded}), "not_borne_out": unfounded, **why}}
+
+
+def _wanted_of_all(k: int, strays: Sequence[int], broken: Sequence[int]) -> str:
+    if k in strays:
+        return "a SliceLocation that runs with the positions, as in all the other slices"
+    if k in broken:
+        return "a RescaleSlope and RescaleIntercept by the rule that those of all the other slices keep"
+    return "rescale, sign, bits or padding as in all the other slices, or borne out by the voxels"
+
+
+def _first(value: Any) -> Any:
+    return value[0] if isinstance(value, MultiValue) and value else value
+
+
+def _line(mappings: Any) -> tuple[float, float] | None:
+    """Return slope and intercept of the one Real World Value Mapping, None where it is no line."""
+    if not isinstance(mappings, Sequence) or len(mappings) != 1 or not isinstance(mappings[0], Dataset):
+        return None
+    slope, intercept = (_number(mappings[0], f"RealWorldValue{end}") for end in ("Slope", "Intercept"))
+    return (slope, intercept) if np.isfinite([slope, intercept]).all() else None
 
 
 def _locations(slices: Sequence[Dataset]) -> Vector:

@@ -446,6 +446,21 @@ def test_a_slice_that_moved_to_the_other_end_is_told_by_its_slice_location():
     assert (error.code, error.where) == ("slice-outlier", "slice 12 along the normal")
 
 
+@pytest.mark.parametrize("elements", [{"RescaleSlope": "0.00007183341972"}, {"RescaleIntercept": "4.00000000"}])
+def test_a_slice_of_pet_whose_own_rescale_breaks_the_rule_of_all_others_is_refused(elements):
+    slices = alike()
+    for k, dataset in enumerate(slices):
+        slope = float(np.float32(1 + 7.3 * np.sin(k / 5) ** 2)) / 32767
+        dataset.RescaleSlope, dataset.RescaleIntercept = f"{slope:.14f}", "0.00000000"
+    whole = convert(slices, Quantity.ACTIVITY)
+    assert "outliers" not in whole.note.facts
+    slices[3].update(elements)
+    error = refusal(slices, Quantity.ACTIVITY)
+    assert (error.code, error.where) == ("slice-outlier", "slice 4 along the normal")
+    kept = convert(slices, Quantity.ACTIVITY, outliers=Outliers(treatment="keep", why="So it was scanned."))
+    assert kept.note.facts["outliers"]["not_borne_out"] == [3]
+
+
 def test_a_lut_that_one_slice_has_otherwise_is_refused():
     slices = alike()
     for k, dataset in enumerate(slices):
