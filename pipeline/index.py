@@ -312,13 +312,15 @@ def _holds_several(file: SourceFile) -> bool:
 def _unfolded(file: SourceFile, content: bytes) -> SourceFile:
     """Return the line of an image with several slices: what each of them says differently from the whole."""
     try:
-        facts = [facts_of(one) for one in unfold(read_dataset(content))]
+        dataset = read_dataset(content)
+        slices = unfold(dataset)
+        facts = [facts_of(one) for one in slices]
     except CurationError as error:
         return replace(file, code=error.code)
     except READING_ERRORS:
         # Not every element is parsed before its frames are.
         return replace(file, code="unreadable")
-    if len(facts) == 1:
+    if slices[0] is dataset:
         return replace(file, facts=facts[0])
     return replace(file, facts={**file.facts, "frames": [_difference(own, file.facts) for own in facts]})
 

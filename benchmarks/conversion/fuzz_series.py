@@ -441,7 +441,7 @@ def tried(series: Series, dice: random.Random, cleaned: dict[bytes, Dataset]) ->
     volumes, codes = made_of(files, cleaned)
     if series.is_classic and len(victims) == 1 and is_header and "bent" not in ways:
         for volume in volumes:
-            judge(volume, series, has_lost="lost" in ways)
+            judge(volume, series)
     return "+".join(sorted(set(ways))), [*codes, *("made" for _ in volumes)]
 
 
@@ -450,28 +450,22 @@ def pixels_of(nodes: Sequence[Node]) -> list[tuple[bytes | list[list[Node]], int
     return [(node.value, node.length, node.vr) for node in nodes if node.tag == PIXELS]
 
 
-def judge(volume: Volume, series: Series, *, has_lost: bool) -> None:
-    """Stop where a volume is none of the whole series', nor one of them that lost slices at an end.
-
-    Where a file was lost besides, every second slice may be left, which nothing tells without a stated spacing.
-    """
-    for whole in series.whole:
-        if any(is_part(volume, whole, step) for step in ((1, 2) if has_lost else (1,))):
-            return
-    raise AssertionError("a volume with other voxels, or that lies elsewhere")
+def judge(volume: Volume, series: Series) -> None:
+    """Stop where a volume is none of the whole series', nor one of them that lost slices at an end."""
+    if not any(is_part(volume, whole) for whole in series.whole):
+        raise AssertionError("a volume with other voxels, or that lies elsewhere")
 
 
-def is_part(volume: Volume, whole: Volume, step: int = 1) -> bool:
-    """Whether a volume is another, or every `step`-th slice of it, perhaps without a slice or two at an end."""
+def is_part(volume: Volume, whole: Volume) -> bool:
+    """Whether a volume is another, perhaps without a slice or two at an end."""
     for axis in range(3):
         lost = whole.data.shape[axis] - volume.data.shape[axis]
         for start in range(max(lost, 0) + 1) if lost <= 2 else ():
             cut = [slice(None)] * 3
-            cut[axis] = slice(start, start + volume.data.shape[axis] * step, step)
+            cut[axis] = slice(start, start + volume.data.shape[axis])
             data = whole.data[tuple(cut)]
             affine = np.array(whole.affine)
             affine[:3, 3] += affine[:3, axis] * start
-            affine[:3, axis] *= step
             if (
                 data.shape == volume.data.shape
                 and np.array_equal(data, volume.data)

@@ -240,6 +240,8 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
     facts["RescaleSlope"] = "RescaleSlope" in dataset
     if facts["DiffusionBValue"] is None and any(tag.group in _PRIVATE_GROUPS for tag in there):
         facts["DiffusionBValue"] = _private_b_value(dataset)
+    if facts["DiffusionGradientOrientation"] is None and any(tag.group in _PRIVATE_GROUPS for tag in there):
+        facts["DiffusionGradientOrientation"] = _private_direction(dataset)
     # Not by equality: 0 is a value (an echo time, a b-value) and equals False.
     return {keyword: value for keyword, value in facts.items() if not _is_nothing(value)}
 
@@ -248,10 +250,19 @@ _PRIVATE_B_VALUES = (
     (0x0019, "SIEMENS MR HEADER", 0x0C),
     (0x0043, "GEMS_PARM_01", 0x39),
     (0x0065, "Image Private Header", 0x09),
+    (0x2001, "Philips Imaging DD 001", 0x03),
 )
-"""Group, creator and offset of the b-value in s/mm2 of Siemens, GE and United Imaging, who long had no public one."""
+"""Group, creator and offset of the b-value in s/mm2 of makers who long had no public one."""
 
-_PRIVATE_GROUPS = {group for group, _, _ in _PRIVATE_B_VALUES}
+_PRIVATE_DIRECTIONS = (
+    (0x0019, "SIEMENS MR HEADER", (0x0E,)),
+    (0x0019, "GEMS_ACQU_01", (0xBB, 0xBC, 0xBD)),
+    (0x0065, "Image Private Header", (0x37,)),
+    (0x2005, "Philips MR Imaging DD 001", (0xB0, 0xB1, 0xB2)),
+)
+"""Group, creator and offsets of their gradient direction, each in a frame of its own: it only tells volumes apart."""
+
+_PRIVATE_GROUPS = {group for group, *_ in (*_PRIVATE_B_VALUES, *_PRIVATE_DIRECTIONS)}
 
 _GE_B_VALUE_FLAG = 10**9
 """GE adds this to a b-value to say something about the sequence."""
@@ -270,6 +281,22 @@ def _private_b_value(dataset: Dataset) -> float | None:
         except (TypeError, ValueError):
             return None
     return None
+
+
+def _private_direction(dataset: Dataset) -> list[Any] | None:
+    """Return what tells a gradient direction from others, as it is written; None where there is none."""
+    for group, creator, offsets in _PRIVATE_DIRECTIONS:
+        try:
+            block = dataset.private_block(group, creator)
+            return [_told(block[offset].value) for offset in offsets]
+        except KeyError:
+            continue
+    return None
+
+
+def _told(value: Any) -> Any:
+    # Where the private dictionary does not know an element, implicit VR leaves bytes.
+    return value.hex() if isinstance(value, bytes) else _plain(value)
 
 
 def _is_nothing(value: Any) -> bool:

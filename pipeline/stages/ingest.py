@@ -50,6 +50,9 @@ _SPLITS: tuple[tuple[str, ...], ...] = (
     ("TemporalPositionTimeOffset",),
     ("AcquisitionTime",),
     ("AcquisitionNumber", "TemporalPositionIdentifier"),
+    ("KVP",),
+    ("ConvolutionKernel",),
+    ("ImageType",),
 )
 """What may tell volumes apart when slices share positions, tried in this order."""
 
@@ -83,10 +86,12 @@ def ingest(files: Iterable[SourceFile], elsewhere: Mapping[str, str] | None = No
     labels: list[SourceFile] = []
     tables: list[SourceFile] = []
     set_aside: list[tuple[SourceFile, str]] = []
+    aside: dict[Hashable, list[SourceFile]] = defaultdict(list)
     damaged = Damage(dict(elsewhere or {}))
     for file, code in judged(files):
         if code is not None:
             set_aside.append((file, code))
+            aside[_series_key(file)].append(file)
             damaged.meet(file)
         elif file.kind is Kind.TABLE:
             tables.append(file)
@@ -97,8 +102,11 @@ def ingest(files: Iterable[SourceFile], elsewhere: Mapping[str, str] | None = No
         if _is_three_plane(series):
             set_aside += [(file, "localizer") for file in series]
         else:
-            stacks += [_tainted(stack, damaged.codes) for stack in _with_ends(list(_stacks(series)))]
-    return Grouping(_numbered(_with_strays(stacks)), labels, tables, set_aside)
+            of_series = list(_stacks(series))
+            whole = _with_gaps(_with_ends(of_series), aside[_series_key(series[0])])
+            stacks += [_tainted(stack, damaged.codes) for stack in whole]
+    nameless = [file for file, code in set_aside if code == "missing-identifier" and file.kind is Kind.IMAGE]
+    return Grouping(_numbered(_with_strays(stacks, nameless)), labels, tables, set_aside)
 
 
 def _numbered(stacks: Sequence[Stack]) -> list[Stack]:
@@ -254,21 +262,59 @@ _OF_ONE_SERIES = (
 """What slices of one series share, beside the UIDs and the patient's ID that name it."""
 
 
-def _with_strays(stacks: Sequence[Stack]) -> list[Stack]:
-    """Return all stacks; one of which a slice, alone, names another series, study or patient is refused.
+def _with_gaps(stacks: Sequence[Stack], set_aside: Sequence[SourceFile]) -> Sequence[Stack]:
+    """Return a series' stacks; one is refused where a lone slice, or one set aside, has a number between its own.
 
-    Such a slice is all that its series holds, and shares everything else with the stack: one of its names is damaged.
+    Then another slice is lost besides, so that every second one, or third, is left. What was set aside tells so only
+    where not every number between is accounted for: screen shots may lie between slices.
+    """
+    lone = {_instance_number(stack.files[0].facts) for stack in stacks if len(stack.files) == 1}
+    aside = {_instance_number(file.facts) for file in set_aside}
+
+    def code(stack: Stack) -> str | None:
+        between = _between(stack, stacks) if lone or aside else set()
+        is_told = lone & (between | {0}) or (aside & between and between - aside)
+        return "missing-slice" if between and is_told else None
+
+    return [replace(stack, code=stack.code or code(stack)) for stack in stacks]
+
+
+def _between(stack: Stack, of_series: Sequence[Stack]) -> set[int]:
+    """Return the numbers between those of a stack's instances, where these run evenly and no other stack has them."""
+    numbers = np.array([_instance_number(file.facts) for file in stack.files])
+    steps = set(np.abs(np.diff(numbers)).tolist())
+    if len(steps) != 1 or steps <= {0, 1}:
+        return set()
+    others = {_instance_number(file.facts) for one in of_series if len(one.files) > 1 for file in one.files}
+    return set(range(int(numbers.min()) + 1, int(numbers.max()))) - others
+
+
+def _with_strays(stacks: Sequence[Stack], nameless: Iterable[SourceFile]) -> list[Stack]:
+    """Return all stacks; one of which a slice, alone, names another series, study or patient, or none, is refused.
+
+    Such a slice is all that its series holds. Either it shares everything else with the stack and lies where one is
+    missing, or it is of the stack's study and matrix and has a number between those of the stack's instances.
     """
     strays: dict[Hashable, list[Stack]] = defaultdict(list)
-    for stack in stacks:
-        if len(stack.files) == 1 and stack.files[0].text("FrameOfReferenceUID"):
-            strays[_alike_in(stack)].append(stack)
-    return [
-        replace(stack, code="mixed-grids")
-        if stack.code is None and any(_continues(one, stack) for one in strays.get(_alike_in(stack), ()))
-        else stack
-        for stack in stacks
-    ]
+    by_series: dict[Hashable, list[Stack]] = defaultdict(list)
+    for stack in (*stacks, *(_stack([slice_], None) for file in nameless for slice_ in file.slices())):
+        by_series[_series_key(stack.files[0])].append(stack)
+        if len(stack.files) == 1:
+            strays[stack.task, stack.files[0].text("StudyInstanceUID")].append(stack)
+            if stack.files[0].text("FrameOfReferenceUID"):
+                strays[_alike_in(stack)].append(stack)
+
+    def code(stack: Stack) -> str | None:
+        if any(_continues(one, stack) for one in strays.get(_alike_in(stack), ())):
+            return "mixed-grids"
+        of_study = [
+            one for one in strays.get((stack.task, stack.study_uid), ()) if _has_matrix_of(one, stack)
+        ]
+        numbers = {_instance_number(one.files[0].facts) for one in of_study}
+        is_told = numbers and numbers & _between(stack, by_series[_series_key(stack.files[0])])
+        return "missing-slice" if is_told else None
+
+    return [replace(stack, code=stack.code or code(stack)) for stack in stacks]
 
 
 def _alike_in(stack: Stack) -> Hashable:
@@ -303,10 +349,13 @@ def _has_matrix_of(lone: Stack, stack: Stack) -> bool:
 def _by_series(images: Iterable[SourceFile]) -> Iterable[list[SourceFile]]:
     series: dict[Hashable, list[SourceFile]] = defaultdict(list)
     for file in images:
-        # Pseudonymisers give two persons one UID now and then: a volume never mixes persons.
-        names = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
-        series[(file.task, *map(file.text, names))].append(file)
+        series[_series_key(file)].append(file)
     return series.values()
+
+
+def _series_key(file: SourceFile) -> Hashable:
+    # Pseudonymisers give two persons one UID now and then: a volume never mixes persons.
+    return file.task, *map(file.text, ("PatientID", "StudyInstanceUID", "SeriesInstanceUID"))
 
 
 def _stacks(series: Sequence[SourceFile]) -> Iterable[Stack]:

@@ -146,7 +146,7 @@ def unfold(dataset: Dataset) -> tuple[Dataset, ...]:
     Returns
     -------
     tuple of Dataset
-        Enhanced: one dataset a frame in the order of the frames, with InstanceNumber counting them; several
+        Enhanced: one dataset a frame in the order of the frames, with InstanceNumber counting several; several
         volumes may be among them. Mosaic or grid: one dataset a tile in the order of the tiles, all of one
         volume. Classic: the dataset itself. SOPInstanceUID stays that of the image.
 
@@ -215,7 +215,8 @@ def _frames(dataset: Dataset) -> Iterator[Dataset]:
         frame = _without(base, ())
         for level in (*shared, groups):
             _flatten(level, frame)
-        _put(frame, "InstanceNumber", number)
+        if len(own) > 1:
+            _put(frame, "InstanceNumber", number)
         if classic == PET and "Units" not in frame and (unit := _mapped_unit(frame)):
             _put(frame, "Units", unit)
         _set_pixels(frame, pixels, syntax)
@@ -348,7 +349,9 @@ def _mosaic(dataset: Dataset) -> tuple[Dataset, ...]:
         raise _layout("one number of images in the mosaic")
     count = stated.pop()
     side = isqrt(count - 1) + 1
-    tiles = _tiles(dataset, side, side, count)
+    tiles, rest = _tiles(dataset, side, side, count)
+    if any(np.ptp(tile) for tile in rest):
+        raise _layout("nothing in the mosaic's tiles beyond the number of its images")
     first, step = _mosaic_places(dataset, _floats(header.get(NORMAL), 3), tiles[0].shape, side)
     base = _tile_base(dataset, "MOSAIC")
     _set_diffusion(base, _private(dataset, 0x0019, SIEMENS, 0x0C), _private(dataset, 0x0019, SIEMENS, 0x0E))
@@ -383,7 +386,7 @@ def _grid(dataset: Dataset) -> tuple[Dataset, ...]:
     if count < 1 or count != len(places) or not np.isfinite(positions).all():
         raise _layout("a grid's number of images and the position of each")
     across = isqrt(count - 1) + 1
-    tiles = _tiles(dataset, -(-count // across), across, count)
+    tiles, _ = _tiles(dataset, -(-count // across), across, count)
     base = _tile_base(dataset, "VFRAME")
     _set_diffusion(base, _private(dataset, 0x0065, UIH, 0x09), _private(dataset, 0x0065, UIH, 0x37))
     return tuple(_tile(base, tile, positions[k], k) for k, tile in enumerate(tiles))
@@ -412,8 +415,10 @@ def _floats(value: Any, count: int) -> Numbers:
     return numbers if numbers.size == count else np.full(count, np.nan)
 
 
-def _tiles(dataset: Dataset, down: int, across: int, count: int) -> Sequence[npt.NDArray[Any]]:
-    """Return the first `count` tiles of an image cut evenly into `down` x `across`, row by row."""
+def _tiles(
+    dataset: Dataset, down: int, across: int, count: int
+) -> tuple[Sequence[npt.NDArray[Any]], Sequence[npt.NDArray[Any]]]:
+    """Return the first `count` tiles of an image cut evenly into `down` x `across`, row by row, and the rest."""
     syntax = _syntax(dataset)
     options: dict[str, Any] = {"decoding_plugin": DECODERS.get(syntax, ""), "correct_unused_bits": False}
     try:
@@ -428,7 +433,8 @@ def _tiles(dataset: Dataset, down: int, across: int, count: int) -> Sequence[npt
         raise _layout(f"an image of {down} x {across} equal tiles")
     rows, columns = pixels.shape[0] // down, pixels.shape[1] // across
     cut = pixels.reshape(down, rows, across, columns).transpose(0, 2, 1, 3)
-    return list(cut.reshape(down * across, rows, columns)[:count])
+    tiles = list(cut.reshape(down * across, rows, columns))
+    return tiles[:count], tiles[count:]
 
 
 def _tile_base(dataset: Dataset, kind: str) -> Dataset:
