@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from math import prod
@@ -40,7 +40,7 @@ FACT_KEYWORDS = (
     "DiffusionGradientOrientation", "DiffusionDirectionality", "ComplexImageComponent",
     "NominalPercentageOfCardiacPhase", "CardiacNumberOfImages",
     "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "BurnedInAnnotation",
-    "GantryDetectorTilt", "RescaleType", "AcquisitionTime", "ContentLabel",
+    "GantryDetectorTilt", "RescaleType", "AcquisitionTime", "ContentTime", "ContentLabel",
 )  # fmt: skip
 """Header elements that the index keeps: for grouping, for the rules' criteria and for the plan."""
 
@@ -238,10 +238,10 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
     if _kind(facts) in (Kind.SEG, Kind.RTSTRUCT):
         facts["referenced_instances"] = _some(read_references(dataset).sop_uids)
     facts["RescaleSlope"] = "RescaleSlope" in dataset
-    if facts["DiffusionBValue"] is None and any(tag.group in _PRIVATE_GROUPS for tag in there):
-        facts["DiffusionBValue"] = _private_b_value(dataset)
-    if facts["DiffusionGradientOrientation"] is None and any(tag.group in _PRIVATE_GROUPS for tag in there):
-        facts["DiffusionGradientOrientation"] = _private_direction(dataset)
+    if any(tag.group in _PRIVATE_GROUPS for tag in there):
+        for keyword, told in _TOLD_PRIVATELY.items():
+            if facts[keyword] is None:
+                facts[keyword] = told(dataset)
     # Not by equality: 0 is a value (an echo time, a b-value) and equals False.
     return {keyword: value for keyword, value in facts.items() if not _is_nothing(value)}
 
@@ -292,6 +292,28 @@ def _private_direction(dataset: Dataset) -> list[Any] | None:
         except KeyError:
             continue
     return None
+
+
+_GE_COMPONENTS = ("MAGNITUDE", "PHASE", "REAL", "IMAGINARY")
+
+
+def _private_component(dataset: Dataset) -> str | None:
+    """Return what GE says in RawDataType alone: which part of a complex image this is."""
+    try:
+        number = dataset.private_block(0x0043, "GEMS_PARM_01")[0x2F].value
+    except KeyError:
+        return None
+    value = int.from_bytes(number, "little") if isinstance(number, bytes) else number
+    is_known = isinstance(value, int) and 0 <= value < len(_GE_COMPONENTS)
+    return _GE_COMPONENTS[value] if is_known else str(_told(number))
+
+
+_TOLD_PRIVATELY: Mapping[str, Callable[[Dataset], Any]] = {
+    "DiffusionBValue": _private_b_value,
+    "DiffusionGradientOrientation": _private_direction,
+    "ComplexImageComponent": _private_component,
+}
+"""What makers say in elements of their own, where the public one is missing."""
 
 
 def _told(value: Any) -> Any:

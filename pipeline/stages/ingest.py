@@ -462,7 +462,10 @@ def _told_apart(group: Sequence[SourceFile]) -> list[tuple[Sequence[SourceFile],
         parts = _told_by(group, keywords)
         if len(parts) > 1 and _are_alike(parts):
             return [(part, None) for part in parts]
-    told = (_by_dimensions(group), _repeats(group), _phases(group), _told_by(group, ("SOPInstanceUID",)))
+    told = (
+        _by_dimensions(group), _repeats(group), _phases(group), *(_in_turn(group, time) for time in _TIMES),
+        _told_by(group, ("SOPInstanceUID",)),
+    )  # fmt: skip
     for parts in told if is_shared else ():
         if len(parts) > 1 and _are_alike(parts):
             return [(part, None) for part in parts]
@@ -533,6 +536,39 @@ def _phases(group: Sequence[SourceFile]) -> list[list[SourceFile]]:
         said == {str(len(phases))} and len(moments) == len(group) and not _is_odd_somewhere(phases.values())
     )
     return list(phases.values()) if is_told else [list(group)]
+
+
+_TIMES = ("TriggerTime", "AcquisitionTime", "ContentTime")
+"""What may run on from slice to slice, so that no two of a volume share it."""
+
+
+def _in_turn(group: Sequence[SourceFile], keyword: str) -> list[list[SourceFile]]:
+    """Return the volumes that were made one after the other: all slices of one before any of the next.
+
+    The n-th time of each position is of the n-th volume; only where these times are apart, and instances are numbered
+    through: a wrong time of a volume's first slice would keep the times apart.
+    """
+    times = [_time(file.facts.get(keyword)) for file in group]
+    if any(isnan(time) for time in times):
+        return [list(group)]
+    seen: Counter[object] = Counter()
+    volumes: dict[int, list[tuple[float, SourceFile]]] = defaultdict(list)
+    for time, number in sorted((time, number) for number, time in enumerate(times)):
+        place = _place_number(group[number].facts)
+        volumes[seen[place]].append((time, group[number]))
+        seen[place] += 1
+    runs = [[time for time, _ in volume] for volume in volumes.values()]
+    is_told = all(max(run) < min(following) for run, following in pairwise(runs))
+    parts = [[file for _, file in volume] for volume in volumes.values()]
+    return parts if is_told and _are_counted_through(parts) else [list(group)]
+
+
+def _time(value: object) -> float:
+    """Return a time to sort by: a number, or the digits of a time of day; NaN where it is neither."""
+    try:
+        return float(value) if isinstance(value, (int, float, str)) else nan
+    except ValueError:
+        return nan
 
 
 def _is_odd_somewhere(phases: Iterable[Sequence[SourceFile]]) -> bool:

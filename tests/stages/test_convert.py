@@ -446,7 +446,9 @@ def test_a_slice_that_moved_to_the_other_end_is_told_by_its_slice_location():
     assert (error.code, error.where) == ("slice-outlier", "slice 12 along the normal")
 
 
-@pytest.mark.parametrize("elements", [{"RescaleSlope": "0.00007183341972"}, {"RescaleIntercept": "4.00000000"}])
+@pytest.mark.parametrize(
+    "elements", [{"RescaleSlope": "0.00007183341972"}, {"RescaleIntercept": "4.00000000"}]
+)
 def test_a_slice_of_pet_whose_own_rescale_breaks_the_rule_of_all_others_is_refused(elements):
     slices = alike()
     for k, dataset in enumerate(slices):

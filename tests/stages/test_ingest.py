@@ -590,3 +590,66 @@ def test_a_slice_that_lost_a_name_does_not_leave_a_shorter_volume_behind() -> No
 @pytest.mark.parametrize("word", [0.5, 7, "MOSAIC"])
 def test_an_image_type_that_is_no_list_of_words_stops_nothing(word: object) -> None:
     assert len(ingest(series("a", ImageType=word)).stacks) == 1
+
+
+EVERY_SECOND = [one_slice(f"a{k}", 3.0 * k, InstanceNumber=k + 1) for k in (0, 2, 4)]
+"""Slices of a stack of five, of which the second is lost."""
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        one_slice("odd", 9, InstanceNumber=4, Rows=5),
+        one_slice("odd", 9, Rows=5),
+        one_slice("odd", 9, InstanceNumber=4, SamplesPerPixel=3),
+        one_slice("odd", 9, InstanceNumber=4, PatientID="q", ImagePositionPatient=None),
+        one_slice("odd", 9, InstanceNumber=4, SeriesInstanceUID="1.1", FrameOfReferenceUID=None),
+    ],
+)
+def test_a_lost_slice_and_an_odd_one_do_not_leave_every_second_slice_behind(odd: SourceFile) -> None:
+    assert stacks_of([*EVERY_SECOND, odd])["a0 a2 a4"] == "missing-slice"
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        [],
+        [one_slice(f"b{k}", 3.0 * k, InstanceNumber=k, EchoTime=9) for k in (2, 4)],
+        [one_slice(f"c{k}", 3.0 * k, InstanceNumber=k, SamplesPerPixel=3) for k in (2, 4)],
+        [one_slice("d", 90, InstanceNumber=7, Rows=9)],
+        [one_slice("e", 90, InstanceNumber=2, Rows=9, SeriesInstanceUID="1.1")],
+    ],
+)
+def test_a_stack_numbered_by_twos_is_whole_where_nothing_speaks_of_a_lost_slice(
+    others: list[SourceFile],
+) -> None:
+    assert stacks_of([*EVERY_SECOND, *others])["a0 a2 a4"] is None
+
+
+def test_a_slice_that_lost_the_name_of_its_series_does_not_leave_a_shorter_volume_behind() -> None:
+    frame = {"FrameOfReferenceUID": "1.9"}
+    files = [*series("a", **frame), one_slice("x", 12.0, SeriesInstanceUID=None, **frame)]
+    assert stacks_of(files) == {"a0 a1 a2 a3": "mixed-grids"}
+
+
+@pytest.mark.parametrize("keyword", ["TriggerTime", "AcquisitionTime", "ContentTime"])
+def test_volumes_made_one_after_the_other_are_told_apart_by_times_that_run_on(keyword: str) -> None:
+    def timed(number: int) -> Any:
+        return 100.0 * number if keyword == "TriggerTime" else f"1000{number:02d}.25"
+
+    files = [
+        one_slice(f"{t}{z}", 3.0 * z, InstanceNumber=4 * t + z + 1, **{keyword: timed(4 * t + z)})
+        for t in range(3) for z in range(4)
+    ]  # fmt: skip
+    assert stacks_of(files) == {"00 01 02 03": None, "10 11 12 13": None, "20 21 22 23": None}
+    # A wrong time of a first slice keeps the times apart, but not the numbers.
+    files[4] = one_slice("10", 0.0, InstanceNumber=5, **{keyword: timed(50)})
+    assert set(stacks_of(files).values()) == {"duplicate-positions"}
+
+
+def test_times_that_overlap_tell_no_volumes_apart() -> None:
+    files = [
+        one_slice(f"{t}{z}", 3.0 * z, InstanceNumber=4 * t + z + 1, TriggerTime=10.0 * t + 4 * z)
+        for t in range(2) for z in range(4)
+    ]  # fmt: skip
+    assert set(stacks_of(files).values()) == {"duplicate-positions"}
