@@ -24,7 +24,7 @@ from pipeline.model.rules import TaskRules
 from pipeline.model.series import SourceRef
 
 ROOMS = {
-    "deidentify": 1, "accept": 1, "screen": 3, "convert": 4, "orient": 1, "align": 1, "fix": 1, "scale": 1,
+    "deidentify": 1, "accept": 1, "screen": 3, "convert": 5, "orient": 1, "align": 1, "fix": 1, "scale": 1,
     "rasterise": 3, "label": 1, "check": 1, "register": 3, "strip": 1, "face": 1, "deface": 1,
 }  # fmt: skip
 """Version of what each room does to voxels or notes: raise it when its golden bytes change."""

@@ -467,3 +467,13 @@ def test_files_that_each_hold_a_volume_are_volumes_though_nothing_else_tells_the
         image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = f"1.2.826.7.{number}"
     for volume, scan in zip(sorted(made(tmp_path, *images), key=brightness), scans, strict=True):
         check(volume, scan)
+
+
+def test_enhanced_images_of_one_frame_each_are_the_slices_of_one_volume(tmp_path: Path) -> None:
+    scan = Scan(smooth(6, 5, 4), "MR", intercept=0)
+    images = [scan.enhanced([k]) for k in range(4)]
+    for number, image in enumerate(images):
+        image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = f"1.2.826.8.{number}"
+        image.InstanceNumber = number + 1
+    (volume,) = made(tmp_path, *images)
+    check(volume, scan)

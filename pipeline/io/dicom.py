@@ -23,7 +23,7 @@ from pipeline.io import extended
 from pipeline.io.encoding import is_deflated, refuse_cut
 from pipeline.io.labelobject import read_references
 from pipeline.model.errors import SourceError
-from pipeline.model.series import Facts, Kind
+from pipeline.model.series import Facts, Kind, listed
 
 extended.register()
 
@@ -288,7 +288,7 @@ def _private_direction(dataset: Dataset) -> list[Any] | None:
     for group, creator, offsets in _PRIVATE_DIRECTIONS:
         try:
             block = dataset.private_block(group, creator)
-            return [_told(block[offset].value) for offset in offsets]
+            return [_told(one) for offset in offsets for one in listed(block[offset].value)]
         except KeyError:
             continue
     return None

@@ -411,3 +411,42 @@ def test_no_real_file_is_taken_for_cut_or_damaged(real: Path) -> None:
     assert len(found) > 50
     assert {name: code for name, code in found.items() if isinstance(code, str)} == {}
     assert not any(isinstance(header, Header) and header.code == "unreadable" for header in found.values())
+
+
+MAKERS = {
+    "Siemens": [(0x0019, "SIEMENS MR HEADER", {0x0C: ("IS", "800"), 0x0E: ("FD", [0.0, 0.6, -0.8])})],
+    "GE": [
+        (0x0043, "GEMS_PARM_01", {0x39: ("IS", ["1000000800", "8", "0", "0"])}),
+        (0x0019, "GEMS_ACQU_01", {0xBB: ("DS", "0"), 0xBC: ("DS", "0.6"), 0xBD: ("DS", "-0.8")}),
+    ],
+    "UIH": [(0x0065, "Image Private Header", {0x09: ("FD", 800.0), 0x37: ("FD", [0.0, 0.6, -0.8])})],
+    "Philips": [
+        (0x2001, "Philips Imaging DD 001", {0x03: ("FL", 800.0)}),
+        (0x2005, "Philips MR Imaging DD 001", {0xB0: ("FL", 0.0), 0xB1: ("FL", 0.6), 0xB2: ("FL", -0.8)}),
+    ],
+}
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_a_maker_s_own_b_value_and_direction_are_facts_where_the_public_ones_are_missing(maker: str) -> None:
+    dataset = image()
+    for group, creator, elements in MAKERS[maker]:
+        block = dataset.private_block(group, creator, create=True)
+        for offset, (vr, value) in elements.items():
+            block.add_new(offset, vr, value)
+    facts = read_header(to_bytes(dataset)).facts
+    assert facts["DiffusionBValue"] == 800
+    assert [float(number) for number in facts["DiffusionGradientOrientation"]] == pytest.approx(
+        [0, 0.6, -0.8]
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "component"), [(0, "MAGNITUDE"), (1, "PHASE"), (2, "REAL"), (3, "IMAGINARY")]
+)
+def test_ge_says_in_an_element_of_its_own_which_part_of_a_complex_image_it_sends(
+    number: int, component: str
+) -> None:
+    dataset = image()
+    dataset.private_block(0x0043, "GEMS_PARM_01", create=True).add_new(0x2F, "SS", number)
+    assert read_header(to_bytes(dataset)).facts["ComplexImageComponent"] == component

@@ -296,6 +296,18 @@ def test_a_mosaic_without_its_layout_is_refused(spoil):
     assert code(dataset) in {"layout-missing", "undecodable"}
 
 
+def test_a_mosaic_with_an_image_beyond_the_number_of_its_images_is_refused():
+    dataset = mosaic(6)
+    dataset[0x0019, 0x100A].value = 5
+    dataset[0x0029, 0x1010].value = csa(NumberOfImagesInMosaic=["5"], SliceNormalVector=["0", "0", "1"])
+    assert code(dataset) == "layout-missing"
+
+
+def test_the_only_frame_of_an_image_keeps_its_instance_number():
+    dataset = enhanced(1, InstanceNumber=7)
+    assert [one.InstanceNumber for one in unfold(dataset)] == [7]
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 400), st.integers(0, 255))
 def test_a_damaged_header_is_refused_or_read_the_same(place, byte):
