@@ -16,6 +16,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_partial
 from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
@@ -159,7 +160,7 @@ def _kind(facts: Facts) -> Kind:
 
 def _code(dataset: Dataset, facts: Facts) -> str | None:
     """Return why the instance takes no part, or None."""
-    stored_as = str(dataset.file_meta.get("MediaStorageSOPClassUID", ""))
+    stored_as = str(_plain(dataset.file_meta.get("MediaStorageSOPClassUID", "")))
     sop_class = str(facts.get("SOPClassUID", stored_as))
     if stored_as not in ("", sop_class):
         # PS3.10 7.1: they are one. A damaged class would let a slice pass for something harmless.
@@ -274,8 +275,8 @@ def _private_b_value(dataset: Dataset) -> float | None:
             value = dataset.private_block(group, creator)[offset].value
         except KeyError:
             continue
-        text = value.decode("ascii", "replace") if isinstance(value, bytes) else value
-        first = text[0] if isinstance(text, (MultiValue, list)) else str(text).partition("\\")[0]
+        text = value.decode("ascii", "replace") if isinstance(value, bytes) else _plain(value)
+        first = text[0] if isinstance(text, list) and text else str(text).partition("\\")[0]
         try:
             return float(first) % _GE_B_VALUE_FLAG
         except (TypeError, ValueError):
@@ -335,6 +336,9 @@ def _plain(value: Any) -> Any:
         return float(value)
     if isinstance(value, (MultiValue, list, tuple)):
         return [_plain(item) for item in value]
+    if isinstance(value, (Sequence, Dataset)):
+        # As text, items in items in items take all time and memory; no element that is asked for holds any.
+        raise TypeError("items where a value belongs")
     return str(value).strip()
 
 
@@ -344,11 +348,11 @@ def _references(dataset: Dataset) -> list[str]:
         return []
     found: set[str] = set()
     for item in dataset.get("ReferencedSeriesSequence", []):
-        found.add(str(item.get("SeriesInstanceUID", "")))
+        found.add(str(_plain(item.get("SeriesInstanceUID", ""))))
     for frame in dataset.get("ReferencedFrameOfReferenceSequence", []):
         for study in frame.get("RTReferencedStudySequence", []):
             for series in study.get("RTReferencedSeriesSequence", []):
-                found.add(str(series.get("SeriesInstanceUID", "")))
+                found.add(str(_plain(series.get("SeriesInstanceUID", ""))))
     return sorted(found - {""})
 
 

@@ -38,6 +38,8 @@ class OwnRescale:
 
 def written(value: object) -> Decimal | None:
     """Return a decimal string with all the digits that it was written with, None where it is no finite number."""
+    if not isinstance(value, (str, int, float, Decimal)):
+        return None
     try:
         number = Decimal(str(value).strip())
     except InvalidOperation:

@@ -450,3 +450,16 @@ def test_ge_says_in_an_element_of_its_own_which_part_of_a_complex_image_it_sends
     dataset = image()
     dataset.private_block(0x0043, "GEMS_PARM_01", create=True).add_new(0x2F, "SS", number)
     assert read_header(to_bytes(dataset)).facts["ComplexImageComponent"] == component
+
+
+def test_items_in_items_where_a_value_belongs_are_unreadable_and_never_made_into_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dataset, item = image(), Dataset()
+    item.PatientID = "x"
+    dataset[0x00080060] = DataElement(0x00080060, "SQ", Sequence([item]))
+    content = to_bytes(dataset)
+    # The text of 3,000 levels took hours and all memory.
+    monkeypatch.setattr(Dataset, "__str__", lambda _: pytest.fail("a dataset was made into text"))
+    assert outcome(content) == "unreadable"
+    assert read_damaged(content)["SeriesInstanceUID"]
