@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_partial
 from pydicom.multival import MultiValue
-from pydicom.sequence import Sequence
+from pydicom.sequence import Sequence as Items
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
@@ -336,7 +336,7 @@ def _plain(value: Any) -> Any:
         return float(value)
     if isinstance(value, (MultiValue, list, tuple)):
         return [_plain(item) for item in value]
-    if isinstance(value, (Sequence, Dataset)):
+    if isinstance(value, (Items, Dataset)):
         # As text, items in items in items take all time and memory; no element that is asked for holds any.
         raise TypeError("items where a value belongs")
     return str(value).strip()
