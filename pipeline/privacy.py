@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pipeline.audit.sources import readable_lines
 from pipeline.export import Exported, choose, deidentify_sources
 from pipeline.index import Told
 from pipeline.io.document import canonical
@@ -78,11 +79,17 @@ def verify(target: Path, workspace: Workspace, tell: Callable[[str], None]) -> P
     return verify_release(target, workspace.root, tell)
 
 
-def made_from(target: Path, workspace: Workspace) -> tuple[list[str], list[SourceRef]]:
-    """Return what a release or a folder of DICOM was made from: the tasks planned, or the source files."""
+def made_from(target: Path, workspace: Workspace) -> tuple[dict[str, frozenset[str]], list[SourceRef]]:
+    """Return what a release or a folder of DICOM was made from: the released cases by task, or the source files."""
     if is_export(target):
-        return [], [SourceRef(*one.source) for one in _recorded(target, workspace)]
-    return [path.name.partition(".")[0] for path in sorted(target.glob("Task*.manifest.jsonl"))], []
+        return {}, [SourceRef(*one.source) for one in _recorded(target, workspace)]
+    manifests = {path.name: path for path in sorted(target.glob("Task*.manifest.jsonl"))}
+    return {
+        name.partition(".")[0]: frozenset(
+            line["case"] for line in readable_lines(manifests, name) if line["kind"] == "case"
+        )
+        for name in manifests
+    }, []
 
 
 def is_export(target: Path) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -77,15 +77,15 @@ def _texts(dataset: Dataset) -> Iterator[tuple[str, str]]:
 
 
 def write_report(
-    workspace: Workspace, folder: Path, tasks: Sequence[str], refs: Sequence[SourceRef]
+    workspace: Workspace, folder: Path, cases: Mapping[str, Collection[str]], refs: Sequence[SourceRef]
 ) -> Tally:
     """Write FOLDER/privacy.json and FOLDER/privacy.html, readable by their owner alone.
 
-    The sources of the tasks' planned cases, or the files named, go through the door once more; what is told of
+    The sources of the cases named of each task, or the files named, go through the door once more; what is told of
     them is what they have behind it.
     """
     tally = Tally()
-    for step in _door(workspace, tasks, refs):
+    for step in _door(workspace, cases, refs):
         tally.add(step)
     folder.mkdir(parents=True, exist_ok=True)
     write_bytes(folder / f"{NAME}.json", canonical(document(tally)), 0o600)
@@ -94,13 +94,14 @@ def write_report(
 
 
 def _door(
-    workspace: Workspace, tasks: Sequence[str], refs: Sequence[SourceRef]
+    workspace: Workspace, cases: Mapping[str, Collection[str]], refs: Sequence[SourceRef]
 ) -> Iterator[Step[tuple[Dataset, ...]]]:
     policy, key = load_policy(), workspace.key()
     batches = [([ref], ANNOTATION_NAMES) for ref in refs]
-    for task in planned(workspace, tasks) if tasks else ():
+    for task in planned(workspace, list(cases)) if cases else ():
         orders = Orders.of(workspace, task.rules)
-        for plan in task.plans:
+        # A case that was refused is in no release, and may not pass the door.
+        for plan in (plan for plan in task.plans if plan.case in cases[task.task]):
             label = [] if plan.label is None else list(plan.label.refs)
             listed = [ref for sources in plan.channels.values() for ref in sources]
             batches.append(([*listed, *label], orders.order(plan).vocabulary))

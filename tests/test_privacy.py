@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pydicom
@@ -73,3 +74,24 @@ def test_nothing_stays_of_an_output_in_which_something_is_found(
     _, report = privacy.deidentify([workspace.root.parent / "source"], folder, workspace, quiet)
     assert report.findings
     assert not any(folder.iterdir())
+
+
+def test_a_release_was_made_from_its_cases_and_not_from_what_was_refused(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    golden = Path(__file__).parents[1] / "manifests" / "golden" / "Task10_Colon.manifest.jsonl"
+    lines = golden.read_text().splitlines()
+    refusal = {
+        "kind": "refusal", "task": "Task10_Colon", "case": "colon_999", "stage": "convert", "code": "missing-slice",
+        "wanted": "a slice", "found": "none", "where": "", "advice": "Fetch it.", "who": "curator",
+    }  # fmt: skip
+    folder = tmp_path / "release"
+    folder.mkdir()
+    lines.append(json.dumps(refusal, sort_keys=True, separators=(",", ":")))
+    (folder / golden.name).write_text("\n".join([*lines, ""]))
+
+    cases, refs = privacy.made_from(folder, workspace)
+
+    wanted = {line["case"] for line in map(json.loads, lines) if line["kind"] == "case"}
+    assert wanted
+    assert (cases, refs) == ({"Task10_Colon": wanted}, [])

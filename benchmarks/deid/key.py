@@ -3,7 +3,9 @@
     python benchmarks/deid/key.py [--seed N] [--subjects N] [--keep DIR]
 
 The key (`key.json`) names for each file what has to become of it, in the categories of the MIDI-B challenge and
-some more. Its answers come from what was planted, and from no de-identifier. A failed answer is a leak (something
+some more. Its answers come from what was planted, and from no de-identifier. Two series have a name in their pixels:
+`curate deidentify` stops them, so that they are judged as the rules of a task let them through that has text covered
+(`burned_in`). A failed answer is a leak (something
 is still there) or a loss (something is not). The exit code is 1 unless all answers are right.
 """
 
@@ -29,13 +31,23 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from plant import Inventor
 
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+
+from lettered import burned, tissue
+
 from pipeline.export import deidentify_sources
+from pipeline.io.dicom import read_dataset, write_dataset
+from pipeline.io.policy import load_policy
 from pipeline.io.quiet import hush
-from pipeline.model.identified import Key
+from pipeline.model.identified import Identified, Key
+from pipeline.model.rules import BurnedIn
+from pipeline.pixelgate import Gate, screen_slices
+from pipeline.stages.deidentify import deidentify
 
 CT, RTSTRUCT = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.481.3"
 LEAKS = {
     "text_removed", "bytes_absent", "uid_changed", "date_shifted", "patid_changed", "mark_present", "private_removed",
+    "pixels_hidden",
 }  # fmt: skip
 """Actions whose failure leaves something of a person; the failure of any other loses something."""
 
@@ -59,6 +71,14 @@ MARKS = {
     "PatientIdentityRemoved": "YES", "LongitudinalTemporalInformationModified": "MODIFIED",
     "DeidentificationMethodCodeSequence": "113100",
 }  # fmt: skip
+
+LETTERED, LETTERED_SHAPE = 2, (192, 256)
+"""Series with a name burned into their pixels, and the rows and columns of their images."""
+
+INK, ROWS = 1900, 64
+"""The name's grey value, and the row from which on nothing of it stands."""
+
+MASK = BurnedIn(treatment="mask", why="The upper rows hold what the scanner writes.")
 
 Answer = dict[str, Any]
 
@@ -136,6 +156,31 @@ def corpus(seed: int, subjects: int) -> Iterator[tuple[str, Dataset, Inventor]]:
                 yield f"{subject}-{visit}-{number}.dcm", images[-1], invent
             invent = Inventor(random, list(person.planted))
             yield f"{subject}-{visit}-rs.dcm", _structures(invent, study, images), invent
+
+
+def lettered(seed: int) -> Iterator[tuple[str, Dataset, Answer]]:
+    """Yield files of series with a name in the upper rows of every image, and which pixels are to be hidden."""
+    random = np.random.Generator(np.random.PCG64([seed, 78]))
+    for number in range(LETTERED):
+        person = Inventor(random)
+        study = Dataset()
+        study.PatientName, study.PatientID, study.StudyDate = (
+            person.name("name"),
+            person.number("ID"),
+            "20010203",
+        )
+        study.StudyInstanceUID, study.SeriesInstanceUID = person.uid("study"), person.uid("series")
+        study.FrameOfReferenceUID = person.uid("frame")
+        words = f"{str(study.PatientName).upper()} {study.PatientID}"
+        clean = tissue((6, *LETTERED_SHAPE), seed=seed + number, dtype=np.uint16)
+        frames, ink = burned(clean, text=words, size=14 + 4 * number, value=INK)
+        for place, frame in enumerate(frames):
+            dataset = _image(person, study, place)
+            dataset.Rows, dataset.Columns = LETTERED_SHAPE
+            dataset.PixelData = frame.astype("<u2").tobytes()
+            name = f"lettered-{number}-{place}.dcm"
+            below = frame[ROWS:].astype("<u2").tobytes().hex()
+            yield name, dataset, {"pixels_hidden": np.packbits(ink).tobytes().hex(), "pixels_retained": below}
 
 
 def answers(name: str, dataset: Dataset, invent: Inventor) -> Iterator[Answer]:
@@ -242,7 +287,13 @@ class Scorer:
         return value.lower().encode() not in self.everything
 
     def _pixels_retained(self, after: Dataset, tag: str, value: str) -> bool:
-        return after.PixelData.hex() == value
+        # Of a file in which pixels are hidden the answer holds the rows below them.
+        return after.PixelData.hex().endswith(value)
+
+    def _pixels_hidden(self, after: Dataset, tag: str, value: str) -> bool:
+        pixels = np.frombuffer(after.PixelData, "<u2")
+        ink = np.unpackbits(np.frombuffer(bytes.fromhex(value), np.uint8), count=pixels.size).astype(bool)
+        return bool((pixels[ink] == pixels.min()).all())
 
     def _private_removed(self, after: Dataset, tag: str, value: Any) -> bool:
         return not any(element.tag.is_private for element in after)
@@ -265,6 +316,14 @@ def write_corpus(folder: Path, seed: int, subjects: int) -> list[Answer]:
         dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         dataset.save_as(folder / "source" / name, enforce_file_format=True)
         key += answers(name, dataset, invent)
+    for name, dataset, wanted in lettered(seed):
+        dataset.file_meta = FileMetaDataset()
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        dataset.save_as(folder / "source" / name, enforce_file_format=True)
+        key += [
+            {"file": name, "action": action, "tag": "PixelData", "value": value}
+            for action, value in wanted.items()
+        ]
     (folder / "key.json").write_text(json.dumps(key))
     return key
 
@@ -279,12 +338,23 @@ def scored(key: list[Answer], outputs: dict[str, bytes]) -> Counter[tuple[str, b
 
 def measured(folder: Path, seed: int, subjects: int) -> Counter[tuple[str, bool]]:
     """Make a corpus, de-identify it, and score what came of it."""
-    key = write_corpus(folder, seed, subjects)
-    made = deidentify_sources(
-        [folder / "source"], folder / "out", key=Key(bytes(range(32))), told=lambda *_: None
-    )
+    answer_key, key = write_corpus(folder, seed, subjects), Key(bytes(range(32)))
+    made = deidentify_sources([folder / "source"], folder / "out", key=key, told=lambda *_: None)
     outputs = {Path(ref.path).name: (folder / "out" / file).read_bytes() for ref, file in made.made}
-    return scored(key, outputs)
+    # A series with a name in its pixels is not among them, or it is judged as it came out.
+    return scored(answer_key, {**_covered(folder / "source", key), **outputs})
+
+
+def _covered(source: Path, key: Key) -> dict[str, bytes]:
+    """De-identify the series with a name in their pixels as a task does whose rules have text covered."""
+    made = {}
+    for number in range(LETTERED):
+        paths = sorted(source.glob(f"lettered-{number}-*.dcm"))
+        datasets = Identified([read_dataset(path.read_bytes()) for path in paths])
+        cleaned = deidentify(datasets, policy=load_policy(), key=key).value
+        covered = screen_slices(cleaned, Gate(rule=MASK), is_claimed=False).value
+        made |= {path.name: write_dataset(dataset) for path, dataset in zip(paths, covered, strict=True)}
+    return made
 
 
 def main() -> int:

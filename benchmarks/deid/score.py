@@ -83,8 +83,8 @@ def forms(planted: Planted) -> Iterator[bytes]:
     yield text.encode()
     yield text.encode("utf-16-le")
     yield text.encode("utf-16-be")
-    yield text.encode().hex().encode()
     for spelt in (planted.text, planted.text.upper(), text):
+        yield spelt.encode().hex().encode()
         for shift in range(3):
             # Base64 of a text depends on where it begins; the outermost characters on its neighbours.
             yield (

@@ -239,15 +239,22 @@ def seen(folder: Path) -> Iterator[bytes]:
                         yield gzip.decompress(content.read())
 
 
+class Finder:
+    """Looks for identifiers in whatever form they may have."""
+
+    def __init__(self, planted: Sequence[Planted]) -> None:
+        # Of a date some forms in base64 are four letters that stand in many a word.
+        patterns = {form: one.kind for one in planted for form in forms(one) if len(form) >= SHORTEST}
+        self._kinds = [patterns[form] for form in sorted(patterns)]
+        self._automaton = BytesAhoCorasick(sorted(patterns))
+
+    def kinds(self, content: bytes) -> Iterator[tuple[int, str]]:
+        """Yield which forms are in the content, and of which kind they are."""
+        found = self._automaton.find_matches_as_indexes(content.lower(), overlapping=True)
+        return ((number, self._kinds[number]) for number in {number for number, _, _ in found})
+
+
 def survivors(planted: Sequence[Planted], contents: Sequence[bytes]) -> Counter[str]:
     """Count the identifiers that are in the contents, by kind."""
-    # Of a date some forms in base64 are four letters that stand in many a word.
-    patterns = {form: one.kind for one in planted for form in forms(one) if len(form) >= SHORTEST}
-    listed = sorted(patterns)
-    automaton = BytesAhoCorasick(listed)
-    found = {
-        number
-        for content in contents
-        for number, _, _ in automaton.find_matches_as_indexes(content.lower(), overlapping=True)
-    }
-    return Counter(patterns[listed[number]] for number in found)
+    finder = Finder(planted)
+    return Counter(kind for _, kind in {one for content in contents for one in finder.kinds(content)})
