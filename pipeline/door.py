@@ -211,6 +211,7 @@ def _clean(
         policy=load_policy(None),
         key=order.key,
         vocabulary=order.vocabulary,
+        ignored=order.ignored,
         admits_text=about != LABEL,
     )
     clean: tuple[Dataset, ...] = journal.keep(step, about)

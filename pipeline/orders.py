@@ -102,10 +102,14 @@ class Order:
 
     @property
     def vocabulary(self) -> tuple[re.Pattern[str], ...]:
-        """Names of contours and segments that the rules know; others do not pass the door."""
-        rule = self.rules.label
-        names = [*rule.ignore, *(pattern for item in rule.classes for pattern in item.from_names)]
+        """Names of contours and segments that are of a class; others do not pass the door."""
+        names = [pattern for item in self.rules.label.classes for pattern in item.from_names]
         return tuple(re.compile(name, re.IGNORECASE) for name in names)
+
+    @property
+    def ignored(self) -> tuple[re.Pattern[str], ...]:
+        """Names of contours and segments that the rules leave out; of such a name only that passes the door."""
+        return tuple(re.compile(name, re.IGNORECASE) for name in self.rules.label.ignore)
 
     def action(self) -> dict[str, Json]:
         """Return all that decides the case's bytes; its keyed digest names the case in the store."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ from pipeline.stages.policywords import describe
 
 NAME = "privacy"
 """The report's files are NAME.json and NAME.html."""
+
+Names = Sequence[re.Pattern[str]]
 
 _TEXTS = frozenset({"AE", "AS", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"})
 
@@ -97,18 +100,19 @@ def _door(
     workspace: Workspace, cases: Mapping[str, Collection[str]], refs: Sequence[SourceRef]
 ) -> Iterator[Step[tuple[Dataset, ...]]]:
     policy, key = load_policy(), workspace.key()
-    batches = [([ref], ANNOTATION_NAMES) for ref in refs]
+    batches: list[tuple[Sequence[SourceRef], Names, Names]] = [([ref], ANNOTATION_NAMES, ()) for ref in refs]
     for task in planned(workspace, list(cases)) if cases else ():
         orders = Orders.of(workspace, task.rules)
         # A case that was refused is in no release, and may not pass the door.
         for plan in (plan for plan in task.plans if plan.case in cases[task.task]):
             label = [] if plan.label is None else list(plan.label.refs)
             listed = [ref for sources in plan.channels.values() for ref in sources]
-            batches.append(([*listed, *label], orders.order(plan).vocabulary))
-    for wanted, vocabulary in batches:
+            order = orders.order(plan)
+            batches.append(([*listed, *label], order.vocabulary, order.ignored))
+    for wanted, vocabulary, ignored in batches:
         contents = [content for content in read_refs(wanted) if is_dicom(content[:132])]
         identified = Identified([read_dataset(content) for content in contents])
-        yield deidentify(identified, policy=policy, key=key, vocabulary=vocabulary)
+        yield deidentify(identified, policy=policy, key=key, vocabulary=vocabulary, ignored=ignored)
 
 
 def document(tally: Tally) -> dict[str, Json]:

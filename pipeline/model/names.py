@@ -21,6 +21,9 @@ vertebrae spine spinal cord canal marrow rib ribs sternum skull skin external ti
 green orange purple blue red yellow light dark
 """
 
+IGNORED_NAME = re.compile(r"ignored-\d{1,5}")
+"""What stands for the name of a drawing that a task's rules leave out: their patterns may let anything follow."""
+
 _WORD = "|".join(sorted(_WORDS.split(), key=len, reverse=True))
 
 ANNOTATION_NAMES: tuple[re.Pattern[str], ...] = (

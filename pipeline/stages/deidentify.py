@@ -106,6 +106,7 @@ def deidentify(
     policy: Policy,
     key: Key,
     vocabulary: Sequence[re.Pattern[str]] = (),
+    ignored: Sequence[re.Pattern[str]] = (),
     admits_text: bool = False,
 ) -> Step[tuple[Dataset, ...]]:
     """Return new datasets that hold no person, in the order given; the originals stay as they are.
@@ -125,6 +126,8 @@ def deidentify(
     vocabulary
         Names of ROIs and segments that the task's label mapping knows, matched whole. Any other name becomes
         `roi-<number>` or `segment-<number>`.
+    ignored
+        Names of those that the task leaves out: such a name becomes `ignored-<number>`.
     admits_text
         Whether images are let in whose header says that text is burned in, because their pixels are looked at next.
 
@@ -145,7 +148,7 @@ def deidentify(
     -----
     PS3.15 Annex E.
     """
-    desk = _Desk(policy, key, tuple(vocabulary), admits_text)
+    desk = _Desk(policy, key, tuple(vocabulary), tuple(ignored), admits_text)
     cleaned = tuple(_dataset(dataset, desk) for dataset in datasets.reveal())
     return Step(cleaned, Note("deidentify", _facts(desk, len(cleaned))))
 
@@ -157,6 +160,7 @@ class _Desk:
     policy: Policy
     key: Key
     vocabulary: tuple[re.Pattern[str], ...]
+    ignored: tuple[re.Pattern[str], ...]
     admits_text: bool
     tally: Counter[tuple[Act, int]] = field(default_factory=Counter)
     purposes: Counter[str] = field(default_factory=Counter)
@@ -399,13 +403,15 @@ def _passed(element: Element, handling: Handling, source: Dataset, visit: _Visit
 
 
 def _label(found: Found, check: deid.Label, source: Dataset, visit: _Visit) -> tuple[Act, bytes]:
-    """Keep a name that the task's label mapping knows whole; else say the kind and the item's number."""
+    """Keep a name that is of a class of the task; else say the kind, or that it is left out, and the item's number."""
     name = _decoded(found.value, visit.reader.encodings).strip(" \0")
     if any(pattern.fullmatch(name) for pattern in visit.desk.vocabulary):
         visit.wrote_unicode |= not name.isascii()
         return Act.CLEANED, padded([name.encode("utf-8")])
     number = source.get_item(BaseTag(check.number), keep_deferred=True)
     said = None if number is None else visit.reader.found(number, ("IS", "US"))
+    if any(pattern.fullmatch(name) for pattern in visit.desk.ignored):
+        return Act.CLEANED, _ascii(f"ignored-{_integer(said)}")
     return Act.REPLACED, _ascii(f"{check.kind}-{_integer(said)}")
 
 

@@ -13,6 +13,7 @@ import SimpleITK
 from pydicom.sr.coding import Code
 
 from pipeline.model.errors import LabelError
+from pipeline.model.names import IGNORED_NAME
 from pipeline.model.record import Json, Note, Step, decimal, decimals
 from pipeline.model.rules import Label, LabelClass
 from pipeline.model.volume import (
@@ -143,7 +144,7 @@ def meaning(name: str, value: int | None, codes: Sequence[str], rule: Label) -> 
     `value` is that of a mask's voxels whose values have no names, None of a drawing with a name.
     """
     name = name.strip()
-    mask = _Mask(0, name, name, _fits(name, value, codes, rule), _matches(rule.ignore, name))
+    mask = _Mask(0, name, name, _fits(name, value, codes, rule), _is_ignored(name, rule))
     if len(mask.fits) + mask.is_ignored > 1:
         return f"{UNASSIGNED}: fits {_described(mask, rule)}"
     if mask.fits or mask.is_ignored:
@@ -157,7 +158,7 @@ def _mask(place: int, key: str, annotation: Annotation, rule: Label) -> _Mask:
     """Return what a mask fits."""
     name = annotation.names.get(key, key).strip()
     fits = _fits(name, named_value(key), annotation.codes.get(key, ()), rule)
-    return _Mask(place, key, name, fits, _matches(rule.ignore, name))
+    return _Mask(place, key, name, fits, _is_ignored(name, rule))
 
 
 def _fits(name: str, number: int | None, codes: Sequence[str], rule: Label) -> dict[int, str]:
@@ -173,6 +174,33 @@ def _match(name: str, number: int | None, codes: Sequence[str], wanted: LabelCla
     if _matches(wanted.from_names, name):
         return "name"
     return "code" if any(_is_same(code, own) for code in codes for own in wanted.from_codes) else ""
+
+
+def _is_ignored(name: str, rule: Label) -> bool:
+    """Whether the rules leave a name out, or it came through the door as one that they do."""
+    return IGNORED_NAME.fullmatch(name) is not None or _matches(rule.ignore, name)
+
+
+def known_names(annotation: Annotation, rule: Label) -> Annotation:
+    """Return the drawing with the names and codes of classes alone; any other name becomes a number.
+
+    What `label` makes of it is the same, but for the hint which class an unknown name is nearest to.
+    """
+    masks, names, codes = {}, {}, {}
+    for place, (key, drawn) in enumerate(annotation.masks.items(), start=1):
+        mask = _mask(place, key, annotation, rule)
+        is_known = "name" in mask.fits.values()
+        name = mask.name if is_known else f"{'ignored' if mask.is_ignored else 'unnamed'}-{place}"
+        # A value's key says no more than the value; that of a known name, no more than the name and its place.
+        kept = key if is_known or named_value(key) is not None else name
+        masks[kept] = drawn
+        if key in annotation.names:
+            names[kept] = name
+        own = [code for item in rule.classes for code in item.from_codes]
+        codes[kept] = tuple(
+            code for code in annotation.codes.get(key, ()) if any(_is_same(code, one) for one in own)
+        )
+    return replace(annotation, masks=masks, names=names, codes=codes)
 
 
 def _matches(patterns: Iterable[str], name: str) -> bool:

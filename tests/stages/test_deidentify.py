@@ -366,6 +366,10 @@ def test_a_name_of_the_label_mapping_stays_and_any_other_becomes_its_number() ->
     assert known.StructureSetROISequence[0].ROIName == "Liver Tumor"
     assert unknown.StructureSetROISequence[0].ROIName == "roi-7"
     assert unknown.RTROIObservationsSequence[0].ROIObservationLabel == "roi-7"
+    ignored = deidentify(
+        Identified([rtstruct(f"couch {TOKEN}")]), policy=POLICY, key=KEY, ignored=(re.compile("couch.*"),)
+    ).value[0]
+    assert re.fullmatch(r"ignored-\d+", ignored.StructureSetROISequence[0].ROIName)
     assert clean(segmentation(), vocabulary).SegmentSequence[0].SegmentLabel == "Liver"
     assert clean(segmentation(TOKEN), vocabulary).SegmentSequence[0].SegmentLabel == "segment-3"
 

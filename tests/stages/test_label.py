@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ import SimpleITK
 from pipeline.model.errors import LabelError
 from pipeline.model.rules import Label, LabelClass
 from pipeline.model.volume import Annotation, Grid, LabelMap, value_name
-from pipeline.stages.label import label, meaning
+from pipeline.stages.label import known_names, label, meaning
 
 SHAPE = (5, 4, 3)
 AFFINE = np.array([[0.7, 0.1, 0, -81.3], [-0.1, 0.9, 0, 44.125], [0, 0, 2.5, -617.04], [0, 0, 0, 1]])
@@ -174,6 +175,25 @@ def test_a_long_list_of_unknown_names_is_cut() -> None:
     drawn = annotation(**{f"strange_{number}": A for number in range(50)})
     error = refusal(drawn, rule())
     assert error.found.endswith("mask 20 (near none) and 30 more")
+
+
+def test_of_names_that_are_of_no_class_only_what_they_mean_is_left() -> None:
+    by = rule(
+        wanted("liver", 1, "liver"), wanted("cyst", 2, from_codes=("SCT:441457006",)), ignore=("couch.*",)
+    )
+    drawn = annotation(**{
+        "liver": voxels((1, 1, 1)), "couch Quavexzor": voxels((2, 2, 2)), "Lumtribel": voxels((3, 3, 2)),
+    })  # fmt: skip
+    drawn = replace(drawn, codes={"Lumtribel": ("SCT:441457006", "99Q:Naxgorpyl")}, names={"liver": "LIVER "})
+    plain = known_names(drawn, by)
+
+    assert list(plain.masks) == ["liver", "ignored-2", "unnamed-3"]
+    assert not re.search("quavex|lumtri|naxgor", f"{plain.masks.keys()} {plain.codes} {plain.names}", re.I)
+    one, other = label(drawn, IMAGE, by), label(plain, IMAGE, by)
+    assert one.note == other.note
+    assert np.array_equal(one.value.data, other.value.data)
+    with pytest.raises(LabelError):
+        label(known_names(annotation(Naxgorpyl=voxels((1, 1, 1))), by), IMAGE, by)
 
 
 def test_a_name_that_fits_two_classes_is_refused() -> None:
