@@ -68,7 +68,12 @@ class Place:
 def planned_head(folder: Path, rules: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> Place:
     head = write_head(folder / "source" / PERSON)
     scale = {"method": "robust_min_max", "percentiles": [1, 99], "over": "all", "range": [0, 1000]}
-    channel = {"name": "I", "select": {"Modality": {"matches": "MR"}}, "quantity": "arbitrary", "scale": scale}
+    channel = {
+        "name": "I",
+        "select": {"Modality": {"matches": "MR"}},
+        "quantity": "arbitrary",
+        "scale": scale,
+    }
     label = {**rules_of(TASK)["label"], "file": "label"}
     task = rules_of(TASK, channels=[channel], label=label, **rules)
     del task["source"]
