@@ -37,6 +37,7 @@ MIRRORLESS_TESTS = {
     "test_damaged_series.py": "two real series, damaged slice by slice",
     "test_odd_series.py": "series of odd kinds, from files to volumes",
     "test_changed_pixels.py": "covered text and removed faces, from DICOM to the audit",
+    "test_faces_in_zones.py": "a head that is made in two zones, defaced or stripped",
     "test_deterministic.py": "the same bytes for any number of workers, time zone and order",
     "test_files_no_longer_dicom.py": "images that come as NIfTI, NRRD or MetaImage, from the source to the audit",
     "test_scanners.py": "made-up series of other scanners, from files to volumes",
