@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations, pairwise
 from math import inf, isfinite, isnan, nan
@@ -98,12 +98,15 @@ def ingest(files: Iterable[SourceFile], elsewhere: Mapping[str, str] | None = No
         else:
             (labels if file.kind in LABELS else images).extend(file.slices())
     stacks: list[Stack] = []
+    known = {file.text("SeriesInstanceUID") for file in images}
+    homeless = {_folder(file) for file, code in set_aside if code in _DAMAGED and _is_of_none(file, known)}
     for series in _by_series(images):
         if _is_three_plane(series):
             set_aside += [(file, "localizer") for file in series]
         else:
             of_series = list(_stacks(series))
-            whole = _with_gaps(_with_ends(of_series), aside[_series_key(series[0])])
+            is_near = not homeless.isdisjoint(map(_folder, series)) if homeless else False
+            whole = _with_gaps(_with_ends(of_series), aside[_series_key(series[0])], is_near=is_near)
             stacks += [_tainted(stack, damaged.codes) for stack in whole]
     nameless = [file for file, code in set_aside if code == "missing-identifier" and file.kind is Kind.IMAGE]
     return Grouping(_numbered(_with_strays(stacks, nameless)), labels, tables, set_aside)
@@ -262,13 +265,23 @@ _OF_ONE_SERIES = (
 """What slices of one series share, beside the UIDs and the patient's ID that name it."""
 
 
-def _with_gaps(stacks: Sequence[Stack], set_aside: Sequence[SourceFile]) -> Sequence[Stack]:
+def _is_of_none(file: SourceFile, known: Collection[str]) -> bool:
+    """Whether a damaged file names a series that no image is of: the name may be damaged."""
+    name = file.text("SeriesInstanceUID")
+    return name != "" and name not in known
+
+
+def _with_gaps(stacks: Sequence[Stack], set_aside: Sequence[SourceFile], *, is_near: bool) -> Sequence[Stack]:
     """Return a series' stacks; one is refused where a lone slice, or one set aside, has a number between its own.
+
+    `is_near`: a damaged file of no known series lies in their folder; its number is not known, as that of a lone slice
+    without one.
 
     Then another slice is lost besides, so that every second one, or third, is left. What was set aside tells so only
     where not every number between is accounted for: screen shots may lie between slices.
     """
     lone = {_instance_number(stack.files[0].facts) for stack in stacks if len(stack.files) == 1}
+    lone |= {0} if is_near else set()
     aside = {_instance_number(file.facts) for file in set_aside}
 
     def code(stack: Stack) -> str | None:

@@ -653,3 +653,13 @@ def test_times_that_overlap_tell_no_volumes_apart() -> None:
         for t in range(2) for z in range(4)
     ]  # fmt: skip
     assert set(stacks_of(files).values()) == {"duplicate-positions"}
+
+
+@pytest.mark.parametrize(("uid", "code"), [("1", "missing-slice"), ("1.77", None)])
+def test_a_damaged_file_of_a_series_that_nobody_has_may_be_a_slice_between(
+    uid: str, code: str | None
+) -> None:
+    other = series("z", SeriesInstanceUID="1.77") if code is None else []
+    cut = file("cut", Kind.OTHER, "truncated", SeriesInstanceUID=uid)
+    assert stacks_of([*EVERY_SECOND, cut, *other])["a0 a2 a4"] == code
+    assert stacks_of([*series("w"), cut])["w0 w1 w2 w3"] is None
