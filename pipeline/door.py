@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from pydicom.dataset import Dataset
@@ -26,6 +26,7 @@ from pipeline.stages.accept import accept
 from pipeline.stages.convert import convert
 from pipeline.stages.deidentify import claims_text, deidentify
 from pipeline.stages.face import PART_KEYWORDS
+from pipeline.stages.label import known_names
 from pipeline.stages.orient import orient
 from pipeline.stages.quantify import quantify
 from pipeline.stages.unfold import unfold
@@ -116,7 +117,7 @@ class Doorstep:
         if about == LABEL and source is not None:
             return _let_label_in(order, source, journal)
         if about == BRAIN_MASK:
-            return LetIn(journal.keep(read_mask_source(order.plan.given[about]), about))
+            return LetIn(journal.keep(_mask_let_in(order, order.plan.given[about]), about))
         if about == ATLAS:
             return LetIn(_read_atlas(order.plan.given[about]))
         channel = next(channel for channel in order.rules.channels if channel.name == about)
@@ -152,9 +153,15 @@ def _let_label_in(order: Order, source: LabelSource, journal: Journal) -> LetIn:
     """Return a mask's drawing, or the de-identified object that holds one."""
     if source.kind is Kind.MASK:
         journal.enter(LABEL)
-        return LetIn(journal.keep(read_mask_source(source), LABEL))
+        return LetIn(journal.keep(_mask_let_in(order, source), LABEL))
     journal.enter("deidentify")
     return LetIn(_clean(order, Identified(_read([source.ref])), LABEL, journal))
+
+
+def _mask_let_in(order: Order, source: LabelSource) -> Step[Annotation]:
+    """Return a mask with the names that its author gave to what the task wants, and no other."""
+    step = read_mask_source(source)
+    return replace(step, value=known_names(step.value, order.rules.label))
 
 
 def part_facts(dataset: Dataset) -> dict[str, Any]:

@@ -25,10 +25,8 @@ from pipeline.model.plan import CasePlan, LabelSource
 from pipeline.model.record import Handed, Json, Outcome, Refusal
 from pipeline.model.rules import TaskRules
 from pipeline.model.series import SourceRef
-from pipeline.model.volume import Annotation
 from pipeline.orders import LABEL, Order, Request, admit, entry_of, read_order
 from pipeline.stages.face import Part, said_part
-from pipeline.stages.label import known_names
 from pipeline.stages.orient import orient
 
 Tell: TypeAlias = Callable[[str], None]
@@ -101,11 +99,7 @@ def _passages(workspace: Workspace, order: Order, folder: Path, tell: Tell) -> d
             break
         if about in channels:
             _refuse_head(came, order)
-        passed = came.value
-        if isinstance(passed, Annotation):
-            # A mask's names are whatever its author wrote; DICOM's were replaced at the door.
-            passed = known_names(passed, order.rules.label)
-        passages[about] = {"value": staging.put_value(folder, passed), "notes": journal.notes}
+        passages[about] = {"value": staging.put_value(folder, came.value), "notes": journal.notes}
     return passages
 
 

@@ -184,7 +184,7 @@ def _is_ignored(name: str, rule: Label) -> bool:
 def known_names(annotation: Annotation, rule: Label) -> Annotation:
     """Return the drawing with the names and codes of classes alone; any other name becomes a number.
 
-    What `label` makes of it is the same, but for the hint which class an unknown name is nearest to.
+    What `label` makes of it is the same, but that nobody can say any more which class an unknown name is nearest to.
     """
     masks, names, codes = {}, {}, {}
     for place, (key, drawn) in enumerate(annotation.masks.items(), start=1):
