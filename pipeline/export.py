@@ -62,6 +62,9 @@ _RENAMED = {"ManufacturerModelName": "ManufacturersModelName"}
 _MILLISECONDS = {"EchoTime", "RepetitionTime", "InversionTime"}
 """BIDS gives times in seconds, DICOM in milliseconds."""
 
+_UNITS = {"BQML": "Bq/mL", "GML": "g/mL"}
+"""BIDS writes units of PET as symbols, DICOM as terms (PS3.3 C.8.9.1.1.3)."""
+
 RESAMPLE = Geometry(tilt="resample", spacing="resample", why="Asked for on the command line.")
 """What `--resample` lets be interpolated; missing slices stay refused."""
 
@@ -421,7 +424,7 @@ def _sidecar(slices: Sequence[Dataset], notes: Sequence[Note]) -> bytes:
 def _term(keyword: str, value: Any) -> Any:
     """Return an element as BIDS has it: a number in BIDS' unit, or text."""
     if not isinstance(value, (int, float)):
-        return str(value)
+        return _UNITS.get(str(value), str(value)) if keyword == "Units" else str(value)
     # Nine digits are more than a header has, and hide the binary form of a thousandth.
     return float(f"{value / 1000:.9g}") if keyword in _MILLISECONDS else float(value)
 

@@ -192,6 +192,14 @@ def test_times_are_in_seconds_and_what_slices_disagree_on_is_left_out() -> None:
     assert "FlipAngle" not in terms
 
 
+@pytest.mark.parametrize(("term", "symbol"), [("BQML", "Bq/mL"), ("GML", "g/mL"), ("CNTS", "CNTS")])
+def test_units_of_pet_are_symbols_where_there_is_one(term: str, symbol: str) -> None:
+    one = pydicom.Dataset()
+    one.Units = term
+    note = Note("convert", {"spacing_mm": "2.5", "quantity": "activity", "quantity_evidence": "Units"})
+    assert json.loads(export._sidecar([one], [note]))["Units"] == symbol
+
+
 @pytest.mark.slow
 def test_contours_of_real_patients_become_their_reference_masks(real: Path, tmp_path: Path) -> None:
     made = export.convert_sources(
