@@ -118,9 +118,9 @@ def _numbered(stacks: Sequence[Stack]) -> list[Stack]:
     Volumes come in the order of their first instance number or frame, as the scanner counts them; where files of a
     series each count from 1, as exports of enhanced images do, in that of time points and acquisitions.
     """
-    series: dict[str, list[int]] = defaultdict(list)
+    series: dict[Hashable, list[int]] = defaultdict(list)
     for place, stack in enumerate(stacks):
-        series[stack.series_uid].append(place)
+        series[_series_key(stack.files[0])].append(place)
     numbers: dict[int, dict[str, int]] = {}
     for own in series.values():
         # Most series are one volume, whose slices need not be asked.
@@ -248,7 +248,9 @@ def _with_ends(stacks: Sequence[Stack]) -> Sequence[Stack]:
 
 def _lack(stack: Stack, lone: Sequence[Stack]) -> str | None:
     """Return the code of a stack to which one of the lone slices of its series belongs, None where none does."""
-    if len(stack.files) > 1 and any(_is_placeless(one, stack) for one in lone):
+    if len(stack.files) == 1:
+        return None
+    if any(_is_placeless(one, stack) for one in lone):
         return "missing-geometry"
     return "mixed-grids" if any(_continues(one, stack) for one in lone) else None
 
@@ -318,14 +320,15 @@ def _with_strays(stacks: Sequence[Stack], nameless: Iterable[SourceFile]) -> lis
                 strays[_alike_in(stack)].append(stack)
 
     def code(stack: Stack) -> str | None:
+        # Of a single slice nothing can be missing: studies of thousands of them are not held against each other.
+        if len(stack.files) == 1:
+            return None
         if any(_continues(one, stack) for one in strays.get(_alike_in(stack), ())):
             return "mixed-grids"
-        of_study = [
-            one for one in strays.get((stack.task, stack.study_uid), ()) if _has_matrix_of(one, stack)
-        ]
-        numbers = {_instance_number(one.files[0].facts) for one in of_study}
-        is_told = numbers and numbers & _between(stack, by_series[_series_key(stack.files[0])])
-        return "missing-slice" if is_told else None
+        between = _between(stack, by_series[_series_key(stack.files[0])])
+        of_study = strays.get((stack.task, stack.study_uid), ()) if between else ()
+        numbers = (_instance_number(one.files[0].facts) for one in of_study if _has_matrix_of(one, stack))
+        return "missing-slice" if any(number in between for number in numbers) else None
 
     return [replace(stack, code=stack.code or code(stack)) for stack in stacks]
 

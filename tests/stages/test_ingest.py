@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.model.series import Kind, SourceFile, SourceRef, Stack
+from pipeline.stages import ingest as ingesting
 from pipeline.stages.ingest import Grouping, ingest, nearest_plane
 
 AXIAL, SAGITTAL, CORONAL = [1, 0, 0, 0, 1, 0], [0, 1, 0, 0, 0, -1], [1, 0, 0, 0, 0, -1]
@@ -194,6 +195,21 @@ def test_volumes_of_a_series_are_numbered_as_the_scanner_counts_them(order: int)
     stacks = ingest(files[::order]).stacks
     told = {names(stack)[0][0]: (stack.facts["volume"], stack.facts["volumes"]) for stack in stacks}
     assert told == {"0": (0, 3), "1": (1, 3), "2": (2, 3)}
+
+
+def test_volumes_of_two_persons_under_one_series_uid_are_numbered_apart() -> None:
+    files = [one_slice(f"{person}{z}", z, PatientID=person) for person in "ab" for z in range(3)]
+    assert [stack.facts["volume"] for stack in ingest(files).stacks] == [0, 0]
+
+
+def test_series_of_one_slice_each_are_not_held_against_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object) -> bool:
+        raise AssertionError("every pair of a study would be compared")
+
+    for name in ("_continues", "_has_matrix_of"):
+        monkeypatch.setattr(ingesting, name, never)
+    files = [one_slice(f"s{k}", k, SeriesInstanceUID=f"1.2.{k}", FrameOfReferenceUID="1.9") for k in range(9)]
+    assert {stack.code for stack in ingest(files).stacks} == {None}
 
 
 @pytest.mark.parametrize("order", [1, -1])
