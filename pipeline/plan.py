@@ -20,7 +20,7 @@ from pipeline.io.durable import temporary_name
 from pipeline.io.ledger import Row
 from pipeline.io.planfile import PlanWriter
 from pipeline.io.ruleset import LoadedRules, load_rules
-from pipeline.io.shelf import Placed, Shelves, shelves
+from pipeline.io.shelf import Placed, Shelves, Told, shelves
 from pipeline.io.table import NOT_CHANNELS, CaseTable, TableRow, read_table
 from pipeline.io.workspace import Workspace
 from pipeline.model.errors import CurationError, RulesError, SelectionError, UsageError, fate_of
@@ -143,10 +143,11 @@ def plan(
     rules: Path | None = None,
     cases: Path | None = None,
     is_proposing: bool = False,
+    told: Told = lambda done, total: None,
 ) -> list[TaskPlan]:
     """Plan every task that is asked for, or that the index is bound to; write plans and fates.
 
-    With `is_proposing` each plan also comes as lines of a case table.
+    With `is_proposing` each plan also comes as lines of a case table. `told` hears how far it is.
 
     Raises
     ------
@@ -158,7 +159,7 @@ def plan(
     most, key = index.most(), workspace.key()
     if not most:
         raise UsageError("nothing-indexed", wanted="an index", found="none")
-    with shelves(workspace.scratch, most) as dealt:
+    with shelves(workspace.scratch, most, told) as dealt:
         fates = _Fates(most)
         survey = _survey(index, dealt, fates)
         tables = _tables([file for _, file in survey.tables], cases, known)

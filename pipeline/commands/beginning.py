@@ -104,8 +104,11 @@ def plan(
     from pipeline.io.table import write_table
     from pipeline.plan import plan as plan_tasks
 
-    with at_work(folder, "plan") as workspace:
-        plans = plan_tasks(workspace, tasks, rules=rules, cases=cases, is_proposing=proposal is not None)
+    with at_work(folder, "plan") as workspace, progress("plan") as told:
+        plans = plan_tasks(
+            workspace, tasks, rules=rules, cases=cases, is_proposing=proposal is not None,
+            told=lambda done, total: told("files planned", done, total),
+        )  # fmt: skip
     if proposal is not None:
         write_table(proposal, [row for made in plans for row in made.proposal])
     show_plans(plans)

@@ -31,6 +31,18 @@ def test_every_file_is_on_one_shelf_with_all_of_its_subject_in_order(tmp_path: P
     assert sum(bool(home) for home in homes) > 1
 
 
+def test_it_tells_how_far_it_is_where_there_are_several(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    for shelf_count in (1, 3):
+        with shelves(tmp_path, shelf_count * FILES_A_SHELF, lambda *said: told.append(said)) as dealt:
+            dealt.fill(PLACED)
+            for number in range(dealt.count):
+                dealt.sift(number, list)
+            for number in [*range(dealt.count)] * 2:
+                list(dealt.read(number))
+    assert told == [(done, 12) for done in range(1, 10)]
+
+
 def test_what_is_sifted_out_is_gone(tmp_path: Path) -> None:
     with shelves(tmp_path, 1) as dealt:
         dealt.fill(PLACED)
