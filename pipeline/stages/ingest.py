@@ -267,6 +267,10 @@ _OF_ONE_SERIES = (
 """What slices of one series share, beside the UIDs and the patient's ID that name it."""
 
 
+_HOMES = ("StudyInstanceUID", "SeriesInstanceUID")
+"""What still says where a stray slice is from when the other name is damaged."""
+
+
 def _is_of_none(file: SourceFile, known: Collection[str]) -> bool:
     """Whether a damaged file names a series that no image is of: the name may be damaged."""
     name = file.text("SeriesInstanceUID")
@@ -308,14 +312,16 @@ def _with_strays(stacks: Sequence[Stack], nameless: Iterable[SourceFile]) -> lis
     """Return all stacks; one of which a slice, alone, names another series, study or patient, or none, is refused.
 
     Such a slice is all that its series holds. Either it shares everything else with the stack and lies where one is
-    missing, or it is of the stack's study and matrix and has a number between those of the stack's instances.
+    missing, or it is of the stack's study or series, and of its matrix, and has a number between those of the stack's
+    instances.
     """
     strays: dict[Hashable, list[Stack]] = defaultdict(list)
     by_series: dict[Hashable, list[Stack]] = defaultdict(list)
     for stack in (*stacks, *(_stack([slice_], None) for file in nameless for slice_ in file.slices())):
         by_series[_series_key(stack.files[0])].append(stack)
         if len(stack.files) == 1:
-            strays[stack.task, stack.files[0].text("StudyInstanceUID")].append(stack)
+            for name in _HOMES:
+                strays[stack.task, name, stack.files[0].text(name)].append(stack)
             if stack.files[0].text("FrameOfReferenceUID"):
                 strays[_alike_in(stack)].append(stack)
 
@@ -326,8 +332,9 @@ def _with_strays(stacks: Sequence[Stack], nameless: Iterable[SourceFile]) -> lis
         if any(_continues(one, stack) for one in strays.get(_alike_in(stack), ())):
             return "mixed-grids"
         between = _between(stack, by_series[_series_key(stack.files[0])])
-        of_study = strays.get((stack.task, stack.study_uid), ()) if between else ()
-        numbers = (_instance_number(one.files[0].facts) for one in of_study if _has_matrix_of(one, stack))
+        homes = [(stack.task, name, stack.files[0].text(name)) for name in _HOMES if between]
+        near = [one for home in homes for one in strays.get(home, ()) if _has_matrix_of(one, stack)]
+        numbers = (_instance_number(one.files[0].facts) for one in near)
         return "missing-slice" if any(number in between for number in numbers) else None
 
     return [replace(stack, code=stack.code or code(stack)) for stack in stacks]

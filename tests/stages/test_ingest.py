@@ -620,6 +620,7 @@ EVERY_SECOND = [one_slice(f"a{k}", 3.0 * k, InstanceNumber=k + 1) for k in (0, 2
         one_slice("odd", 9, InstanceNumber=4, SamplesPerPixel=3),
         one_slice("odd", 9, InstanceNumber=4, PatientID="q", ImagePositionPatient=None),
         one_slice("odd", 9, InstanceNumber=4, SeriesInstanceUID="1.1", FrameOfReferenceUID=None),
+        one_slice("odd", 9, InstanceNumber=4, StudyInstanceUID="1.1", ImageOrientationPatient=None),
     ],
 )
 def test_a_lost_slice_and_an_odd_one_do_not_leave_every_second_slice_behind(odd: SourceFile) -> None:
