@@ -180,16 +180,6 @@ def test_a_file_that_changes_before_it_is_read_has_the_stamp_from_before_and_is_
     assert entry.stamp != stamp_of(tmp_path / "slice")
 
 
-def test_a_file_that_vanishes_before_it_is_read_is_missing(tmp_path: Path) -> None:
-    (tmp_path / "slice").write_bytes(SLICE)
-    (entry,) = entries(tmp_path / "slice", "slice", None)
-    (tmp_path / "slice").unlink()
-
-    with pytest.raises(SourceError) as refusal:
-        read_entry(entry)
-    assert refusal.value.code == "source-missing"
-
-
 @pytest.mark.parametrize(
     ("fault", "code"),
     [
